@@ -1,0 +1,9 @@
+// Offsets: branded bigints; every range is half-open, [start, end). A position is the *next* offset a target needs.
+
+declare const brand: unique symbol;
+export type Offset = bigint & { readonly [brand]: 'offset' };
+
+/** From Kafka's or JSON's decimal text, or a bigint. Throws a SyntaxError on anything else. */
+export const toOffset = (value: bigint | string): Offset => BigInt(value) as Offset;
+
+export type OffsetRange = { readonly start: Offset; readonly end: Offset };
