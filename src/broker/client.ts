@@ -1,0 +1,43 @@
+// The connection to Kafka: kafkajs configured from ours, and its errors told in our words.
+
+import { Kafka, type KafkaConfig as KafkaJsConfig, KafkaJSConnectionError, KafkaJSNumberOfRetriesExceeded, logLevel } from 'kafkajs';
+import type { KafkaConfig } from '../config/config.ts';
+import { LakeError } from '../errors.ts';
+import type { Log } from '../log.ts';
+
+const CONNECTION_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+/** Five tries within about 5 s: long enough for a broker's restart, short enough for a person who waits. */
+const RETRY = { initialRetryTime: 200, retries: 5, maxRetryTime: 5_000 };
+
+/** One kafkajs instance. Nothing connects before an admin or a consumer does. */
+export function createKafka(config: KafkaConfig, log: Log, more: Partial<KafkaJsConfig> = {}): Kafka {
+  const { ssl, sasl } = config;
+  return new Kafka({
+    clientId: 'lake',
+    brokers: [...config.bootstrapServers],
+    ...(ssl ? { ssl } : {}),
+    ...(sasl ? { sasl } : {}),
+    connectionTimeout: CONNECTION_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    retry: RETRY,
+    logLevel: logLevel.WARN,
+    logCreator: () => (entry) => log.debug('kafkajs_said', { namespace: entry.namespace, message: entry.log.message }),
+    ...more,
+  } as KafkaJsConfig);
+}
+
+/** Translates what kafkajs throws; passes LakeErrors through. */
+export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): LakeError {
+  if (cause instanceof LakeError) return cause;
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const type = cause instanceof Error && 'type' in cause ? String(cause.type) : '';
+  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return new LakeError('topic_missing', `${doing}: the topic is not there`, { cause });
+  if (/SASL|authentication|AUTHORIZATION/i.test(`${text} ${type}`)) {
+    return new LakeError('kafka_refused', `Kafka at ${config.bootstrapServers.join(', ')} refused ${doing}: ${text}`, { cause });
+  }
+  if (cause instanceof KafkaJSConnectionError || cause instanceof KafkaJSNumberOfRetriesExceeded || /ECONN|connect|timed? ?out/i.test(text)) {
+    return new LakeError('kafka_unreachable', `Kafka at ${config.bootstrapServers.join(', ')} does not answer (${doing})`, { cause });
+  }
+  return new LakeError('kafka_refused', `Kafka answered to ${doing}: ${text}`, { cause });
+}

@@ -1,0 +1,175 @@
+// A member of the consumer group that hands over record sets in order and without a jump.
+// Invariant (PROTOCOL K2): a record set is handed over only if it was fetched at the expected offset of its partition; anything
+// else (kafkajs starts at the group offset, and jumps on its own after OFFSET_OUT_OF_RANGE) is dropped and sought again.
+
+import type { Batch, Consumer, EachBatchPayload, Kafka, KafkaConfig as KafkaJsConfig } from 'kafkajs';
+import type { KafkaConfig } from '../config/config.ts';
+import { assert } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { createKafka, kafkaError } from './client.ts';
+import type { Fetched } from './fetch-response.ts';
+import { createFetchTap } from './fetch-tap.ts';
+
+export type TopicPartition = { readonly topic: string; readonly partition: number };
+export const partitionKey = ({ topic, partition }: TopicPartition): string => `${topic}:${partition}`;
+
+export type ConsumerHandlers = {
+  /** The group gave us exactly these; says where to read each from (null: leave it alone). Called again after every rebalance. */
+  assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint | null>>;
+  /** Resolves when there is room for more; called before every `take`. */
+  room(fetched: Fetched): Promise<void>;
+  /** Takes a record set fetched at `fetchedOffset`, synchronously. */
+  take(fetched: Fetched, fetchedOffset: bigint): void;
+  /** Kafka no longer has, or never had, the offset asked for. */
+  outOfRange(partition: TopicPartition): void;
+  /** kafkajs gave up; `restarting` tells whether it tries again by itself. */
+  crashed(error: Error, restarting: boolean): void;
+};
+
+export type GroupConsumer = {
+  run(): Promise<void>;
+  /** Where to read next; the record sets in flight are dropped. */
+  seek(partition: TopicPartition, offset: bigint): void;
+  /** Stops fetching a partition until the next assignment or seek. */
+  leaveAlone(partition: TopicPartition): void;
+  /** Advisory group offsets (next offsets). Never throws: positions are what counts. */
+  commitGroupOffsets(offsets: ReadonlyMap<string, { readonly partition: TopicPartition; readonly offset: bigint }>): Promise<void>;
+  /** No more record sets are handed over; the membership stays. */
+  pauseAll(): void;
+  /** Leaves the group and closes. */
+  stop(): Promise<void>;
+};
+
+/** Bytes of a fetch: large enough to amortise a round trip, small enough to bound memory (all partitions of a broker together). */
+const FETCH_BYTES_MAX = 4 * 1024 * 1024;
+const PARTITION_BYTES_MAX = 1024 * 1024;
+/** A quiet topic is asked this often; it bounds how late a message is seen, a rebalance noticed and a stop obeyed. */
+const FETCH_WAIT_MS_MAX = 250;
+
+export function createGroupConsumer(options: {
+  kafka: KafkaConfig;
+  groupId: string;
+  topics: readonly string[];
+  handlers: ConsumerHandlers;
+  log: Log;
+}): GroupConsumer {
+  const { handlers, log } = options;
+  const expected = new Map<string, bigint>();
+  let generation = 0;
+  let stopping = false;
+  const tap = createFetchTap((topic, partition) => {
+    if (expected.has(partitionKey({ topic, partition }))) handlers.outOfRange({ topic, partition });
+  });
+  const kafka: Kafka = createKafka(options.kafka, log, { socketFactory: tap.socketFactory } satisfies Partial<KafkaJsConfig>);
+  const sessionTimeout = options.kafka.sessionTimeoutSeconds * 1000;
+  const consumer: Consumer = kafka.consumer({
+    groupId: options.groupId,
+    sessionTimeout,
+    rebalanceTimeout: Math.max(sessionTimeout, 10_000),
+    heartbeatInterval: Math.floor(sessionTimeout / 3),
+    maxBytes: FETCH_BYTES_MAX,
+    maxBytesPerPartition: PARTITION_BYTES_MAX,
+    maxWaitTimeInMs: FETCH_WAIT_MS_MAX,
+    // A dead coordinator or a cut connection is waited out; the caller decides when waiting is pointless.
+    retry: { initialRetryTime: 200, maxRetryTime: 5_000, retries: 10, restartOnFailure: async () => !stopping },
+  });
+
+  const seek = (partition: TopicPartition, offset: bigint): void => {
+    expected.set(partitionKey(partition), offset);
+    consumer.seek({ ...partition, offset: String(offset) });
+    consumer.resume([{ topic: partition.topic, partitions: [partition.partition] }]);
+  };
+
+  const eachBatch = async ({ batch, heartbeat }: EachBatchPayload): Promise<void> => {
+    const at = { topic: batch.topic, partition: batch.partition };
+    const wanted = expected.get(partitionKey(at));
+    const fetched = ticketOf(batch, tap.take);
+    if (stopping || wanted === undefined) return;
+    const fetchedOffset = BigInt((batch as Batch & { fetchedOffset: string }).fetchedOffset);
+    if (!fetched || fetchedOffset !== wanted) {
+      log.debug('fetch_dropped', { ...at, wanted, fetched: fetchedOffset });
+      return consumer.seek({ ...at, offset: String(wanted) });
+    }
+    assert(fetched.topic === at.topic && fetched.partition === at.partition, 'a ticket came back for another partition');
+    const mine = generation;
+    await heartbeating(handlers.room(fetched), heartbeat, Math.floor(sessionTimeout / 3));
+    if (stopping || mine !== generation || expected.get(partitionKey(at)) !== wanted) return;
+    handlers.take(fetched, fetchedOffset);
+    if (expected.get(partitionKey(at)) === wanted) expected.set(partitionKey(at), fetched.nextOffset);
+  };
+
+  const joined = async (assignment: Record<string, number[]>): Promise<void> => {
+    const mine = ++generation;
+    expected.clear();
+    const partitions = Object.entries(assignment).flatMap(([topic, list]) => list.map((partition) => ({ topic, partition })));
+    // Paused until their positions are known: kafkajs would begin at the group offset.
+    consumer.pause(Object.entries(assignment).map(([topic, list]) => ({ topic, partitions: list })));
+    const starts = await handlers.assigned(partitions);
+    if (mine !== generation || stopping) return;
+    for (const partition of partitions) {
+      const start = starts.get(partitionKey(partition));
+      if (start !== undefined && start !== null) seek(partition, start);
+    }
+  };
+
+  return {
+    run: async () => {
+      consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+        joined(payload.memberAssignment).catch((error: Error) => handlers.crashed(error, false));
+      });
+      consumer.on(consumer.events.CRASH, ({ payload }) => handlers.crashed(payload.error, payload.restart));
+      try {
+        await consumer.connect();
+        await consumer.subscribe({ topics: [...options.topics] });
+        await consumer.run({ autoCommit: false, partitionsConsumedConcurrently: 1, eachBatch });
+      } catch (cause) {
+        throw kafkaError(cause, options.kafka, `joining the group ${options.groupId}`);
+      }
+    },
+    seek,
+    leaveAlone: (partition) => {
+      expected.delete(partitionKey(partition));
+      consumer.pause([{ topic: partition.topic, partitions: [partition.partition] }]);
+    },
+    commitGroupOffsets: async (offsets) => {
+      const list = [...offsets.values()].map(({ partition, offset }) => ({ ...partition, offset: String(offset) }));
+      if (list.length === 0) return;
+      try {
+        await consumer.commitOffsets(list);
+      } catch (error) {
+        log.warn('group_offsets_not_committed', { topic: list[0]?.topic, reason: error instanceof Error ? error.message : String(error) });
+      }
+    },
+    pauseAll: () => {
+      stopping = true;
+    },
+    stop: async () => {
+      stopping = true;
+      await consumer.disconnect();
+    },
+  };
+}
+
+/** The record set behind the ticket that fetch-tap left in the place of the records. */
+function ticketOf(batch: Batch, take: (ticket: bigint) => Fetched | null): Fetched | null {
+  const value = batch.messages[0]?.value;
+  return batch.messages.length === 1 && value?.length === 8 ? take(value.readBigInt64BE(0)) : null;
+}
+
+/** Waits without losing the membership; a rebalance makes the heartbeat throw, which ends the wait. */
+async function heartbeating(wait: Promise<void>, heartbeat: () => Promise<void>, everyMs: number): Promise<void> {
+  let waiting = true;
+  const done = wait.finally(() => {
+    waiting = false;
+  });
+  while (waiting) {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const tick = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, everyMs);
+    });
+    await Promise.race([done, tick]);
+    clearTimeout(timer);
+    if (waiting) await heartbeat();
+  }
+  await done;
+}
