@@ -4,6 +4,12 @@ import { join } from 'node:path';
 
 export const root = join(import.meta.dir, '..');
 
+// kafkajs computes a negative delay on connect; every recent runtime warns about it and it means nothing.
+process.removeAllListeners('warning');
+process.on('warning', (warning) => {
+  if (warning.name !== 'TimeoutNegativeWarning') process.stderr.write(`${warning.name}: ${warning.message}\n`);
+});
+
 const startedMs = performance.now();
 
 /** A progress line on stderr: stdout stays free for what a script is asked for. */
