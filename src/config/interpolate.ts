@@ -1,7 +1,7 @@
 // ${NAME}, ${NAME:-default} and ${file:/path} inside any string value; $${ stands for a literal ${.
 // A variable that is missing or empty takes its default; without one it is a problem. What came from outside is kept in
 // `secrets`, so that no error text ever repeats it.
-import type { JsonPath, Problem } from './issues.ts';
+import { type JsonPath, type Problem, pathInFeed } from './issues.ts';
 
 export type Secret = {
   /** What must not be shown. */ readonly value: string /** What the file says there. */;
@@ -18,13 +18,15 @@ export type Sources = {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Text of a file named in ${file:…}; throws when it cannot be read. */
   readonly readFile: (path: string) => string;
+  /** Values that are taken as they are. */
+  readonly skip?: (path: JsonPath) => boolean;
 };
 
 export function interpolate(value: unknown, sources: Sources): Interpolated {
   const problems: Problem[] = [];
   const secrets: Secret[] = [];
   const visit = (node: unknown, path: JsonPath): unknown => {
-    if (typeof node === 'string') return node.includes('${') ? fill(node, path) : node;
+    if (typeof node === 'string') return node.includes('${') && !sources.skip?.(path) ? fill(node, path) : node;
     if (Array.isArray(node)) return node.map((item, index) => visit(item, [...path, index]));
     if (node === null || typeof node !== 'object') return node;
     return Object.fromEntries(Object.entries(node).map(([key, item]) => [key, visit(item, [...path, key])]));
@@ -34,7 +36,7 @@ export function interpolate(value: unknown, sources: Sources): Interpolated {
     const filled = text.replace(/\$\$\{|\$\{([^}]*)\}?/g, (whole, inside: string | undefined) => {
       if (inside === undefined) return '${';
       const found = resolve(whole, inside, sources);
-      if (found.kind === 'problem') problems.push({ path, message: found.message });
+      if (found.kind === 'problem') problems.push({ path, message: `${pathInFeed(path)}: ${found.message}` });
       if (found.kind === 'outside') {
         fromOutside = true;
         secrets.push({ value: found.text, shown: whole });

@@ -3,7 +3,7 @@ import { LakeError } from '../errors.ts';
 
 export type JsonPath = readonly (string | number)[];
 
-/** As a check finds it; `line` only where the path cannot give it. */
+/** As a check finds it: the message names the key itself; `line` only where the path cannot give it. */
 export type Problem = { readonly path: JsonPath; readonly message: string; readonly line?: number };
 
 export type ConfigIssue = {
@@ -27,7 +27,7 @@ export type IssuePlace = {
 
 export function toIssue(problem: Problem, place: IssuePlace): ConfigIssue {
   const inFeed = problem.path[0] === 'feeds' && typeof problem.path[1] === 'number';
-  const subject = inFeed ? `feed ${place.feed ?? `number ${Number(problem.path[1]) + 1}`}` : formatPath(problem.path);
+  const subject = inFeed ? `feed ${place.feed ?? `number ${Number(problem.path[1]) + 1}`}` : '';
   const start = place.flag === null ? `${place.file}:${place.line}` : place.flag;
   return {
     file: place.file,
@@ -38,6 +38,10 @@ export function toIssue(problem: Problem, place: IssuePlace): ConfigIssue {
     text: `${start}${subject === '' ? '' : ` ${subject}`}: ${problem.message}`,
   };
 }
+
+/** The path as a person says it who already knows which feed is meant. */
+export const pathInFeed = (path: JsonPath): string =>
+  formatPath(path[0] === 'feeds' && typeof path[1] === 'number' ? path.slice(2) : path);
 
 /** ["feeds", 4, "event_time"] → "feeds[4].event_time". */
 export function formatPath(path: JsonPath): string {
