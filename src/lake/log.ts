@@ -1,9 +1,11 @@
 // A feed's commit log (PROTOCOL R1–R8): folds the entries, and commits new ones by creating the next version exclusively.
 // Invariant: after a commit answered `committed`, the entry is durable and names only files that were there and durable.
 
-import type { FeedState, LiveFile } from '../model/feed-state.ts';
-import type { Validity } from '../model/fold.ts';
+import type { FeedState } from '../model/feed-state.ts';
+import type { ConflictReason } from '../model/fold.ts';
 import type { Proposal } from '../model/log-entry.ts';
+import { CommitLog } from './commit-log.ts';
+import { readFeedState } from './read-log.ts';
 import type { ObjectStore } from './store.ts';
 
 /** Something the log noticed that is not an error of the caller; rendered by the program's logger. */
@@ -31,7 +33,7 @@ export type CommitOutcome =
   | { readonly kind: 'committed'; readonly version: number; readonly state: FeedState }
   | {
       readonly kind: 'conflict';
-      readonly reason: Extract<Validity, { kind: 'conflict' }>['reason'] | 'staged_files';
+      readonly reason: ConflictReason | 'staged_files';
       /** Partitions whose position is not the start of the range; empty for other reasons. */
       readonly lostPartitions: readonly number[];
       readonly state: FeedState;
@@ -67,8 +69,9 @@ export type FeedLog = {
 };
 
 /** Folds the log (from the newest good checkpoint), finishes what crashed writers left, and is ready to commit. */
-export declare const openFeedLog: (options: FeedLogOptions) => Promise<FeedLog>;
-/** For readers (verify, lag, query): folds without changing anything. */
-export declare const readFeedState: (store: ObjectStore, feed: string) => Promise<FeedState>;
-/** For readers: where the file is now (final → staging → removed), folding once more when it is gone; null: removed for good. */
-export declare const resolveFile: (store: ObjectStore, feed: string, file: LiveFile) => Promise<{ key: string } | null>;
+export const openFeedLog = async (options: FeedLogOptions): Promise<FeedLog> => {
+  const state = await readFeedState(options.store, options.feed);
+  const log = new CommitLog(options, state);
+  await log.open();
+  return log;
+};

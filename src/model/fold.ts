@@ -231,5 +231,8 @@ const applyFiles = (draft: Draft, entry: LogEntry): void => {
     draft.files.delete(path);
     draft.removed.set(path, { staged: file.staged, path, version: entry.version });
   }
-  for (const file of entry.added) draft.files.set(file.path, { ...file, version: entry.version });
+  for (const file of entry.added) {
+    draft.removed.delete(file.path);
+    draft.files.set(file.path, { ...file, version: entry.version });
+  }
 };
