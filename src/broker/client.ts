@@ -1,6 +1,6 @@
 // The connection to Kafka: kafkajs configured from ours, and its errors told in our words.
 
-import { Kafka, type KafkaConfig as KafkaJsConfig, KafkaJSConnectionError, KafkaJSNumberOfRetriesExceeded, logLevel } from 'kafkajs';
+import { type Admin, Kafka, type KafkaConfig as KafkaJsConfig, KafkaJSConnectionError, KafkaJSNumberOfRetriesExceeded, logLevel } from 'kafkajs';
 import type { KafkaConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -25,6 +25,21 @@ export function createKafka(config: KafkaConfig, log: Log, more: Partial<KafkaJs
     logCreator: () => (entry) => log.debug('kafkajs_said', { namespace: entry.namespace, message: entry.log.message }),
     ...more,
   } as KafkaJsConfig);
+}
+
+/** Questions to the cluster, outside any group. */
+export type KafkaAdmin = Admin;
+
+/** Connects, or throws kafka_unreachable or kafka_refused. Disconnects when disposed. */
+export async function connectAdmin(config: KafkaConfig, log: Log): Promise<{ admin: KafkaAdmin } & AsyncDisposable> {
+  const admin = createKafka(config, log).admin();
+  try {
+    await admin.connect();
+  } catch (cause) {
+    await admin.disconnect().catch(() => undefined);
+    throw kafkaError(cause, config, 'connecting');
+  }
+  return { admin, [Symbol.asyncDispose]: () => admin.disconnect() };
 }
 
 /** Translates what kafkajs throws; passes LakeErrors through. */

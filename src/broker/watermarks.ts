@@ -1,10 +1,9 @@
 // What Kafka says of a topic's partitions, asked outside the consumer: bounds, offsets by time, the group's offsets, the cluster.
 
-import type { Admin } from 'kafkajs';
 import type { KafkaConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import { type Offset, toOffset } from '../model/offsets.ts';
-import { kafkaError } from './client.ts';
+import { type KafkaAdmin, kafkaError } from './client.ts';
 
 /** `end` is the last stable offset (ListOffsets under read_committed), never the high watermark of a fetch (PROTOCOL K3). */
 export type Bounds = { readonly low: Offset; readonly end: Offset };
@@ -12,7 +11,7 @@ export type Bounds = { readonly low: Offset; readonly end: Offset };
 export type TopicBounds = ReadonlyMap<number, Bounds>;
 
 /** Bounds of every partition. Throws topic_missing, kafka_unreachable. */
-export async function topicBounds(admin: Admin, config: KafkaConfig, topic: string): Promise<TopicBounds> {
+export async function topicBounds(admin: KafkaAdmin, config: KafkaConfig, topic: string): Promise<TopicBounds> {
   try {
     const offsets = await admin.fetchTopicOffsets(topic);
     return new Map(
@@ -26,7 +25,7 @@ export async function topicBounds(admin: Admin, config: KafkaConfig, topic: stri
 }
 
 /** Per partition the first offset at or after `ms`, or the end when nothing is. */
-export async function offsetsAt(admin: Admin, config: KafkaConfig, topic: string, ms: number): Promise<ReadonlyMap<number, Offset>> {
+export async function offsetsAt(admin: KafkaAdmin, config: KafkaConfig, topic: string, ms: number): Promise<ReadonlyMap<number, Offset>> {
   try {
     const offsets = await admin.fetchTopicOffsetsByTimestamp(topic, ms);
     return new Map(offsets.map(({ partition, offset }) => [partition, toOffset(offset)]));
@@ -37,7 +36,7 @@ export async function offsetsAt(admin: Admin, config: KafkaConfig, topic: string
 
 /** The group's offsets of a topic; partitions it never committed are absent. */
 export async function groupOffsets(
-  admin: Admin,
+  admin: KafkaAdmin,
   config: KafkaConfig,
   group: { groupId: string; topic: string },
 ): Promise<ReadonlyMap<number, Offset>> {
@@ -51,7 +50,7 @@ export async function groupOffsets(
 }
 
 /** Kafka's id of the cluster. */
-export async function clusterId(admin: Admin, config: KafkaConfig): Promise<string> {
+export async function clusterId(admin: KafkaAdmin, config: KafkaConfig): Promise<string> {
   try {
     return (await admin.describeCluster()).clusterId;
   } catch (cause) {

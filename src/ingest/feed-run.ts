@@ -1,0 +1,238 @@
+// One feed inside a running pipeline: where each of its partitions is read from, when its batch closes, what follows a commit.
+// Invariant: at most one batch commits at a time; group offsets follow only what the target made durable.
+
+import type { KafkaAdmin } from '../broker/client.ts';
+import type { Fetched } from '../broker/fetch-response.ts';
+import { groupOffsets, offsetsAt, type TopicBounds, topicBounds } from '../broker/watermarks.ts';
+import type { Config } from '../config/config.ts';
+import { LakeError } from '../errors.ts';
+import type { LakeFeed } from '../lake/lake.ts';
+import type { Log } from '../log.ts';
+import { type BatchLimits, type CommitAnswer, isDue, isFull, type StagedBatch } from '../model/batch.ts';
+import type { Feed } from '../model/feed.ts';
+import type { LastMessage } from '../model/log-entry.ts';
+import type { Offset } from '../model/offsets.ts';
+import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
+import { planResume } from '../model/resume.ts';
+import type { OpenBatch, Stage, WorkQueue } from './stage.ts';
+
+/** A conflict means another writer owns these partitions; after this many without progress it is not a passing rebalance. */
+const CONFLICTS_MAX = 3;
+
+export type FeedRunOptions = {
+  readonly feed: Feed;
+  readonly config: Config;
+  readonly groupId: string;
+  readonly admin: KafkaAdmin;
+  readonly lake: LakeFeed;
+  readonly stage: Stage;
+  readonly flush: WorkQueue;
+  readonly limits: BatchLimits;
+  readonly onGap: 'stop' | 'record';
+  readonly log: Log;
+  readonly nowMs: () => number;
+  readonly signal: AbortSignal;
+};
+
+/** What follows a commit. */
+export type RunOutcome =
+  | { readonly kind: 'nothing' }
+  /** These partitions' group offsets may follow. */
+  | { readonly kind: 'committed'; readonly partitions: readonly number[] }
+  /** Another writer was first: everything staged is to be dropped and read again from the target's positions. */
+  | { readonly kind: 'read_again' };
+
+type Reading = { position: bigint; check: LastMessage | null };
+
+export class FeedRun {
+  readonly feed: Feed;
+  readonly lake: LakeFeed;
+  readonly stage: Stage;
+  /** Partitions this member reads, and the next offset it needs of each. */
+  readonly reading = new Map<number, Reading>();
+  committing = false;
+  /** Bytes of the batch that is committing. */
+  committingBytes = 0;
+  /** Messages committed by this run. */
+  messages = 0;
+  private readonly options: FeedRunOptions;
+  private conflicts = 0;
+  private refusals: readonly RefusalCount[] = [];
+
+  constructor(options: FeedRunOptions) {
+    this.options = options;
+    this.feed = options.feed;
+    this.lake = options.lake;
+    this.stage = options.stage;
+  }
+
+  /** Positions are read anew from the target; whatever was staged is dropped by the caller before. */
+  async resume(partitions: readonly number[]): Promise<ReadonlyMap<number, Offset>> {
+    const { admin, config, feed } = this.options;
+    await this.lake.refresh();
+    const bounds = await topicBounds(admin, config.kafka, feed.topic);
+    const starts = await this.starts(bounds);
+    const seeks = new Map<number, Offset>();
+    for (const partition of partitions) {
+      seeks.set(partition, await this.resumePartition(partition, { bounds, starts }));
+    }
+    return seeks;
+  }
+
+  private async resumePartition(partition: number, known: { bounds: TopicBounds; starts: ReadonlyMap<number, Offset> }): Promise<Offset> {
+    const { feed, onGap } = this.options;
+    const bounds = known.bounds.get(partition);
+    if (!bounds) throw new LakeError('topic_missing', `topic ${feed.topic} has no partition ${partition}`, { where: { topic: feed.topic } });
+    const state = this.lake.state();
+    const plan = planResume({
+      position: state.positions.get(partition) ?? null,
+      feedKnown: state.positions.size > 0,
+      start: known.starts.get(partition) ?? bounds.low,
+      bounds,
+    });
+    const where = { feed: feed.name, topic: feed.topic, partition, target: 'lake' };
+    switch (plan.kind) {
+      case 'read':
+        this.reading.set(partition, { position: plan.position, check: plan.check });
+        return plan.seek;
+      case 'beyond_end':
+        throw new LakeError(
+          'topic_truncated',
+          `partition ${partition} ends at ${plan.end}, before the position ${plan.position}: topic ${feed.topic} lost messages or was created anew`,
+          { where },
+        );
+      case 'expired': {
+        const lost = plan.low - plan.position;
+        if (onGap === 'stop') {
+          throw new LakeError(
+            'offset_out_of_range',
+            `partition ${partition} cannot resume at offset ${plan.position}: the topic now starts at ${plan.low} (${lost} messages are gone)`,
+            { where, todo: `accept the loss and record it:  lake ingest --feed ${feed.name} --on-gap record` },
+          );
+        }
+        const gap = { partition, start: plan.position, end: plan.low, reason: 'expired' };
+        const answer = await this.lake.recordGaps([gap], this.options.signal);
+        this.options.log.warn('gap_recorded', { ...where, offsets: `${plan.position}-${plan.low}`, messages: lost, code: answer.kind });
+        return this.resumePartition(partition, known);
+      }
+    }
+  }
+
+  /** What `start` means for partitions the lake has never seen. */
+  private async starts(bounds: TopicBounds): Promise<ReadonlyMap<number, Offset>> {
+    const { admin, config, feed, groupId } = this.options;
+    switch (feed.start.kind) {
+      case 'earliest':
+        return new Map([...bounds].map(([partition, { low }]) => [partition, low]));
+      case 'latest':
+        return new Map([...bounds].map(([partition, { end }]) => [partition, end]));
+      case 'timestamp':
+        return offsetsAt(admin, config.kafka, feed.topic, feed.start.ms);
+      case 'group':
+        return groupOffsets(admin, config.kafka, { groupId, topic: feed.topic });
+    }
+  }
+
+  take(fetched: Fetched): void {
+    const reading = this.reading.get(fetched.partition);
+    if (!reading) return;
+    this.stage.take(fetched, reading.position, reading.check);
+    this.reading.set(fetched.partition, { position: fetched.nextOffset > reading.position ? fetched.nextOffset : reading.position, check: null });
+  }
+
+  get full(): boolean {
+    return isFull(this.stage.facts(), this.options.limits);
+  }
+
+  get due(): boolean {
+    return this.stage.batch !== null && isDue(this.stage.facts(), this.options.limits);
+  }
+
+  /** Bytes that are staged and not durable yet. */
+  get stagedBytes(): number {
+    return this.stage.facts().bytes + this.committingBytes;
+  }
+
+  /** Closes the open batch and commits it. Ends when it is durable, given up, or failed (thrown). */
+  async commit(): Promise<RunOutcome> {
+    if (this.committing) return { kind: 'nothing' };
+    this.committing = true;
+    this.committingBytes = this.stage.facts().bytes;
+    try {
+      const closed = await this.stage.close();
+      return closed ? await this.commitBatch(closed.batch, closed.open) : { kind: 'nothing' };
+    } finally {
+      this.committing = false;
+      this.committingBytes = 0;
+    }
+  }
+
+  private async commitBatch(batch: StagedBatch, open: OpenBatch): Promise<RunOutcome> {
+    const { flush, signal, log, nowMs } = this.options;
+    const startedMs = nowMs();
+    const commit = async (): Promise<CommitAnswer> => {
+      const refused = await this.tooManyRefused(batch);
+      if (refused) throw refused;
+      return flush((connection) => this.lake.commit(connection, batch, signal));
+    };
+    const answer = await commit().finally(async () => {
+      if (open.tables) await this.stage.discard(open.tables);
+    });
+    if (answer.kind !== 'committed') return this.lost(answer);
+    this.conflicts = 0;
+    const messages = batch.ranges.reduce((sum, range) => sum + range.messages, 0);
+    this.messages += messages;
+    log.info('batch_committed', {
+      feed: this.feed.name,
+      target: 'lake',
+      topic: this.feed.topic,
+      offsets: batch.ranges.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(','),
+      version: answer.version,
+      messages,
+      rows: batch.rows,
+      dead_letters: batch.deadLetters,
+      files: answer.files,
+      bytes: answer.bytes,
+      duration_ms: nowMs() - startedMs,
+    });
+    if (batch.deadLetters > 0) log.warn('messages_refused', { feed: this.feed.name, target: 'lake', dead_letters: batch.deadLetters });
+    if (open.drift.size > 0) log.warn('fields_unknown', { feed: this.feed.name, fields: [...open.drift].sort().join(',') });
+    return { kind: 'committed', partitions: batch.ranges.map(({ partition }) => partition) };
+  }
+
+  private lost(answer: Exclude<CommitAnswer, { kind: 'committed' }>): RunOutcome {
+    const reason = answer.kind === 'fenced' ? 'fenced' : answer.reason;
+    this.conflicts++;
+    this.options.log.warn('commit_conflicted', { feed: this.feed.name, target: 'lake', version: answer.state.version, attempt: this.conflicts, reason });
+    if (this.conflicts >= CONFLICTS_MAX) {
+      throw new LakeError('fenced', `feed ${this.feed.name} lost ${this.conflicts} commits in a row to another writer (${reason})`, {
+        where: { feed: this.feed.name, target: 'lake', version: answer.state.version },
+      });
+    }
+    return { kind: 'read_again' };
+  }
+
+  /** DESIGN §6: a wrong schema is noticed before the refused messages are committed. */
+  private async tooManyRefused(batch: StagedBatch): Promise<LakeError | null> {
+    const { feed, nowMs, signal } = this.options;
+    const messages = batch.rows + batch.deadLetters;
+    const counts = [...this.refusals, { atMs: nowMs(), messages, refused: batch.deadLetters }];
+    const verdict = judgeRefusals(counts, feed.deadLettersMaxRatio, nowMs());
+    if (verdict.kind === 'fine') {
+      this.refusals = keepRecent(counts, nowMs());
+      return null;
+    }
+    const reason = `${verdict.refused} of the last ${verdict.messages} messages do not fit its schema`;
+    await this.lake.stop(reason, signal);
+    return new LakeError('schema_refuses', `feed ${feed.name} is stopped: ${reason}; none of this batch was taken, nothing is lost`, {
+      where: { feed: feed.name, topic: feed.topic, target: 'lake' },
+      todo: `see why:  lake plan ${feed.name}; correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
+    });
+  }
+
+  /** Partitions that went to another member, or must be read again: what is staged for them is dropped (PROTOCOL K6). */
+  async drop(): Promise<void> {
+    this.reading.clear();
+    await this.stage.drop();
+  }
+}

@@ -1,0 +1,310 @@
+// The loop of one target: record sets come in while there is room, batches close and commit beside it, positions lead, group
+// offsets follow. Ends when it is told to stop, when everything that was there at the start is in, or when no feed is left.
+// Invariant: whatever ends it, what is durable is exactly what the target's positions say.
+
+import { type KafkaAdmin, kafkaError } from '../broker/client.ts';
+import { type ConsumerHandlers, createGroupConsumer, type GroupConsumer, partitionKey, type TopicPartition } from '../broker/consumer.ts';
+import type { Fetched } from '../broker/fetch-response.ts';
+import type { Config } from '../config/config.ts';
+import { LakeError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Changes } from './changes.ts';
+import type { FeedRun } from './feed-run.ts';
+import { type Goal, measureGoal } from './goal.ts';
+
+export type PipelineOptions = {
+  readonly config: Config;
+  readonly groupId: string;
+  readonly admin: KafkaAdmin;
+  readonly runs: readonly FeedRun[];
+  readonly changes: Changes;
+  readonly untilCaughtUp: boolean;
+  /** Bytes that may wait undecoded, and bytes of all batches that are not committed. */
+  readonly pendingBytesMax: number;
+  readonly stagedBytesMax: number;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  /** Stop gracefully: commit what is staged, leave the group. */
+  readonly stop: AbortSignal;
+  readonly onProgress: (progress: Progress) => void;
+};
+
+/** `total` is what was left to read at the start; null when the run has no end. */
+export type Progress = { readonly messages: number; readonly done: bigint; readonly total: bigint | null };
+
+export type PipelineResult = { readonly messages: number; readonly failures: ReadonlyMap<string, LakeError> };
+
+const TICK_MS = 100;
+/** Once a second. */
+const REFRESH_TICKS = 10;
+const TIDY_MS = 60_000;
+/** DESIGN §3: `--until-caught-up` gives up after this long without progress. */
+const STALLED_MS_MAX = 5 * 60_000;
+
+/** Errors that concern one feed only; the others go on. */
+const FEED_ERRORS: ReadonlySet<string> = new Set([
+  'schema_refuses',
+  'feed_stopped',
+  'topic_missing',
+  'topic_recreated',
+  'topic_truncated',
+  'offset_out_of_range',
+  'message_format',
+  'fenced',
+]);
+
+export async function runPipeline(options: PipelineOptions): Promise<PipelineResult> {
+  const pipeline = new Pipeline(options);
+  return pipeline.run();
+}
+
+class Pipeline {
+  private readonly options: PipelineOptions;
+  private readonly runs: ReadonlyMap<string, FeedRun>;
+  private readonly failures = new Map<string, LakeError>();
+  private readonly consumer: GroupConsumer;
+  /** null: the run has no end. */
+  private goal: Goal | null = null;
+  private fatal: unknown = null;
+  private finished = false;
+  private stopping = false;
+  private progressMs: number;
+  private progressLeft = -1n;
+  private progressMessages = -1;
+  private tidyMs: number;
+  private refreshing = false;
+  private ticks = 0;
+
+  constructor(options: PipelineOptions) {
+    this.options = options;
+    this.progressMs = options.nowMs();
+    this.tidyMs = options.nowMs();
+    this.runs = new Map(options.runs.map((run) => [run.feed.topic, run]));
+    const handlers: ConsumerHandlers = {
+      assigned: (partitions) => this.assigned(partitions),
+      room: () => this.room(),
+      take: (fetched) => this.take(fetched),
+      outOfRange: (partition) => this.outOfRange(partition),
+      crashed: (error, restarting) => this.crashed(error, restarting),
+    };
+    const { config, groupId, log } = options;
+    this.consumer = createGroupConsumer({ kafka: config.kafka, groupId, topics: [...this.runs.keys()], handlers, log });
+  }
+
+  async run(): Promise<PipelineResult> {
+    const { changes, stop, untilCaughtUp } = this.options;
+    if (untilCaughtUp) this.goal = await measureGoal(this.options.admin, this.options.config, this.options.runs);
+    const stopped = (): void => {
+      this.stopping = true;
+      changes.notify();
+    };
+    stop.addEventListener('abort', stopped, { once: true });
+    if (stop.aborted) stopped();
+    const ticker = setInterval(() => this.tick(), TICK_MS);
+    try {
+      if (!this.caughtUp() && !this.stopping) await this.consumer.run();
+      await changes.until(() => this.fatal !== null || this.stopping || this.live().length === 0 || this.caughtUp());
+      if (this.fatal === null) await this.commitAll();
+    } finally {
+      this.finished = true;
+      clearInterval(ticker);
+      stop.removeEventListener('abort', stopped);
+      await this.consumer.stop().catch(() => undefined);
+    }
+    if (this.fatal !== null) throw this.fatal;
+    const messages = this.options.runs.reduce((sum, run) => sum + run.messages, 0);
+    return { messages, failures: this.failures };
+  }
+
+  // ── assignment ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private async assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint | null>> {
+    this.options.log.info('partitions_assigned', { partitions: partitions.map(partitionKey).sort().join(',') });
+    const seeks = new Map<string, bigint | null>();
+    for (const run of this.live()) {
+      const mine = partitions.filter(({ topic }) => topic === run.feed.topic).map(({ partition }) => partition);
+      for (const [partition, offset] of await this.resume(run, mine)) seeks.set(partitionKey({ topic: run.feed.topic, partition }), offset);
+    }
+    this.options.changes.notify();
+    return seeks;
+  }
+
+  /** Drops what is staged, waits for the commit in flight, and asks the target where to go on. */
+  private async resume(run: FeedRun, partitions: readonly number[]): Promise<ReadonlyMap<number, bigint>> {
+    await run.drop();
+    await this.options.changes.until(() => !run.committing || this.finished);
+    if (partitions.length === 0) return new Map();
+    try {
+      const seeks = await run.resume(partitions);
+      await this.commitGroupOffsets(run, partitions);
+      return seeks;
+    } catch (error) {
+      this.failed(run, error);
+      return new Map();
+    }
+  }
+
+  private outOfRange(partition: TopicPartition): void {
+    const run = this.runs.get(partition.topic);
+    if (run && this.isLive(run)) this.readAgain(run).catch((error) => this.failed(run, error));
+  }
+
+  /** All partitions of a feed from the target's positions, as after an assignment. */
+  private async readAgain(run: FeedRun): Promise<void> {
+    const partitions = [...run.reading.keys()];
+    await run.drop();
+    if (!this.isLive(run) || partitions.length === 0) return;
+    for (const [partition, offset] of await run.resume(partitions)) this.consumer.seek({ topic: run.feed.topic, partition }, offset);
+    this.options.changes.notify();
+  }
+
+  private async commitGroupOffsets(run: FeedRun, partitions: readonly number[]): Promise<void> {
+    const { positions } = run.lake.state();
+    const offsets = partitions.flatMap((partition) => {
+      const position = positions.get(partition)?.position;
+      const at = { topic: run.feed.topic, partition };
+      return position === undefined ? [] : [[partitionKey(at), { partition: at, offset: position }] as const];
+    });
+    await this.consumer.commitGroupOffsets(new Map(offsets));
+  }
+
+  // ── data ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private async room(): Promise<void> {
+    const { changes, pendingBytesMax, stagedBytesMax } = this.options;
+    await changes.until(() => {
+      if (this.finished || this.stopping || this.fatal !== null) return true;
+      const live = this.live();
+      if (live.some((run) => run.full && run.committing)) return false;
+      const pending = live.reduce((sum, run) => sum + run.stage.pendingBytes, 0);
+      const staged = live.reduce((sum, run) => sum + run.stagedBytes, 0);
+      return pending < pendingBytesMax && staged < stagedBytesMax;
+    });
+  }
+
+  private take(fetched: Fetched): void {
+    const run = this.runs.get(fetched.topic);
+    if (!run || !this.isLive(run) || this.stopping) return;
+    try {
+      run.take(fetched);
+    } catch (error) {
+      return this.failed(run, error);
+    }
+    this.closeDue(run);
+  }
+
+  /** One beat: close what is due, notice the end, tell the progress, tidy up in quiet minutes. */
+  private tick(): void {
+    if (this.finished) return;
+    for (const run of this.live()) this.closeDue(run);
+    this.relieve();
+    this.report();
+    if (++this.ticks % REFRESH_TICKS === 0) this.refresh().catch((error) => this.die(error));
+    this.options.changes.notify();
+  }
+
+  private closeDue(run: FeedRun): void {
+    if (run.committing || run.stage.batch === null) return;
+    if (run.due || this.goal?.allTaken(run)) this.commit(run).catch(() => undefined);
+  }
+
+  /** When all batches together reach the budget, the largest closes early. */
+  private relieve(): void {
+    const open = this.live().filter((run) => run.stage.batch !== null && !run.committing);
+    const staged = this.live().reduce((sum, run) => sum + run.stagedBytes, 0);
+    if (staged < this.options.stagedBytesMax) return;
+    const largest = open.toSorted((a, b) => b.stage.facts().bytes - a.stage.facts().bytes)[0];
+    if (largest) this.commit(largest).catch(() => undefined);
+  }
+
+  private async commit(run: FeedRun): Promise<void> {
+    try {
+      const outcome = await run.commit();
+      if (outcome.kind === 'committed') await this.commitGroupOffsets(run, outcome.partitions);
+      if (outcome.kind === 'read_again') await this.readAgain(run);
+    } catch (error) {
+      this.failed(run, error);
+    } finally {
+      this.options.changes.notify();
+    }
+  }
+
+  private async commitAll(): Promise<void> {
+    this.consumer.pauseAll();
+    const { changes } = this.options;
+    for (const run of this.live()) {
+      await changes.until(() => !run.committing);
+      await this.commit(run);
+    }
+    if (this.fatal !== null) throw this.fatal;
+  }
+
+  // ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private caughtUp(): boolean {
+    if (!this.goal) return false;
+    return this.goal.left(this.live()) === 0n && this.live().every((run) => run.stage.batch === null && !run.committing);
+  }
+
+  private report(): void {
+    const { nowMs, onProgress, runs } = this.options;
+    const messages = runs.reduce((sum, run) => sum + run.messages, 0);
+    const left = this.goal?.left(this.live()) ?? 0n;
+    onProgress({ messages, done: this.goal ? this.goal.total - left : BigInt(messages), total: this.goal?.total ?? null });
+    if (left !== this.progressLeft || messages !== this.progressMessages) {
+      this.progressLeft = left;
+      this.progressMessages = messages;
+      this.progressMs = nowMs();
+    } else if (this.goal && left > 0n && nowMs() - this.progressMs > STALLED_MS_MAX) {
+      const names = this.goal.leftNames(this.live());
+      this.die(new LakeError('no_progress', `no message came for ${STALLED_MS_MAX / 60_000} minutes; still to read: ${names}`));
+    }
+  }
+
+  /** In quiet moments: positions that other members moved, and what crashed writers left. */
+  private async refresh(): Promise<void> {
+    if (this.refreshing) return;
+    this.refreshing = true;
+    try {
+      const tidy = this.options.nowMs() - this.tidyMs > TIDY_MS;
+      if (tidy) this.tidyMs = this.options.nowMs();
+      for (const run of this.live()) {
+        if (run.committing) continue;
+        if (this.goal) await run.lake.refresh();
+        if (tidy) await run.lake.tidy();
+      }
+    } catch (error) {
+      this.die(error);
+    } finally {
+      this.refreshing = false;
+    }
+  }
+
+  private live(): readonly FeedRun[] {
+    return this.options.runs.filter((run) => this.isLive(run));
+  }
+
+  private isLive(run: FeedRun): boolean {
+    return !this.failures.has(run.feed.name);
+  }
+
+  private failed(run: FeedRun, error: unknown): void {
+    if (!(error instanceof LakeError) || !FEED_ERRORS.has(error.code)) return this.die(error);
+    if (this.failures.has(run.feed.name)) return;
+    this.failures.set(run.feed.name, error);
+    this.options.log.error('feed_stopped', { feed: run.feed.name, target: 'lake', code: error.code, reason: error.message });
+    for (const partition of run.reading.keys()) this.consumer.leaveAlone({ topic: run.feed.topic, partition });
+    run.drop().catch((dropError) => this.die(dropError));
+    this.options.changes.notify();
+  }
+
+  private crashed(error: Error, restarting: boolean): void {
+    this.options.log.warn('consumer_crashed', { restarting, reason: error.message });
+    if (!restarting) this.die(kafkaError(error, this.options.config.kafka, 'reading'));
+  }
+
+  private die(error: unknown): void {
+    this.fatal ??= error;
+    this.options.changes.notify();
+  }
+}

@@ -1,0 +1,276 @@
+// One feed's way from fetched record sets to a closed batch: records fill chunks, chunks are decoded into the batch's two
+// tables, in order, while the next ones fill. Nothing is durable here; dropping a stage loses only work.
+// Invariant: a batch's ranges tile what was taken, and every message in them is a row, a dead letter or a tombstone.
+
+import { createHash } from 'node:crypto';
+import type { Fetched } from '../broker/fetch-response.ts';
+import { type RecordParts, readRecords } from '../broker/record-batch.ts';
+import { type Connection, run } from '../duckdb/connection.ts';
+import { assert, LakeError } from '../errors.ts';
+import { type BatchFacts, newProgress, type PartitionProgress, type StagedBatch, toRange } from '../model/batch.ts';
+import type { LastMessage } from '../model/log-entry.ts';
+import { type Offset, toOffset } from '../model/offsets.ts';
+import { ChunkBuilder } from './chunk-builder.ts';
+import { appendDeadLetters, createStagedTables, type DecodePlan, decodeChunk, type StagedTables } from './decode.ts';
+
+/** The schema a batch is decoded with, and the epoch it stands for. */
+export type InForce = { readonly plan: DecodePlan; readonly epoch: number };
+
+export type OpenBatch = {
+  readonly id: string;
+  /** null: the schema of this feed is still to be inferred, from the first chunk. */
+  inForce: InForce | null;
+  readonly openedAtMs: number;
+  readonly progress: Map<number, PartitionProgress>;
+  readonly drift: Set<string>;
+  tables: StagedTables | null;
+  messages: number;
+  bytes: number;
+  rows: number;
+  deadLetters: number;
+};
+
+/** Runs one piece of DuckDB work at a time; work of a dropped batch is skipped by its owner. */
+export type WorkQueue = <T>(work: (connection: Connection) => Promise<T>) => Promise<T>;
+
+export type StageOptions = {
+  readonly feed: string;
+  readonly topic: string;
+  readonly eventTime: string | null;
+  readonly newId: () => string;
+  readonly nowMs: () => number;
+  readonly decode: WorkQueue;
+  /** Asked when a batch opens. */
+  readonly inForce: () => InForce | null;
+  /** Infers and pins the schema from the first chunk's values, then `inForce` answers. */
+  readonly infer: (values: Uint8Array) => Promise<void>;
+  /** Called when something was decoded (there may be room again) or went wrong. */
+  readonly changed: (error?: unknown) => void;
+};
+
+export class Stage {
+  private readonly options: StageOptions;
+  private readonly builder = new ChunkBuilder();
+  private open: OpenBatch | null = null;
+  private decoding: Promise<void> = Promise.resolve();
+  private generation = 0;
+  /** Bytes in chunks that wait to be decoded. */
+  pendingBytes = 0;
+
+  constructor(options: StageOptions) {
+    this.options = options;
+  }
+
+  get batch(): OpenBatch | null {
+    return this.open;
+  }
+
+  facts(): BatchFacts {
+    const { open } = this;
+    if (!open) return { messages: 0, bytes: 0, ageMs: 0 };
+    return { messages: open.messages, bytes: open.bytes, ageMs: this.options.nowMs() - open.openedAtMs };
+  }
+
+  /** Takes the records at or beyond `position`. With `check`, the record at its offset must be the one committed before. */
+  take(fetched: Fetched, position: bigint, check: LastMessage | null): void {
+    if (fetched.nextOffset <= position && !check) return;
+    const batch = this.batchFor();
+    const progress = progressOf(batch, fetched.partition, toOffset(position));
+    const last = new LastSeen();
+    const sink = {
+      record: (bytes: Buffer, part: RecordParts): void => {
+        if (part.offset < position) {
+          if (check && BigInt(part.offset) === check.offset) assertSame(check, { topic: this.options.topic, partition: fetched.partition }, messageOf(bytes, part));
+          return;
+        }
+        progress.messages++;
+        batch.messages++;
+        if (progress.timestampMsMax === null || part.timestampMs > progress.timestampMsMax) progress.timestampMsMax = part.timestampMs;
+        if (part.valueLength < 0) progress.tombstones++;
+        else this.append(bytes, part, fetched.partition);
+        last.set(bytes, part);
+      },
+    };
+    readRecords(fetched.records, check ? check.offset : position, fetched.abortedTransactions, sink);
+    progress.last = last.message() ?? progress.last;
+    if (fetched.nextOffset > progress.end) progress.end = toOffset(fetched.nextOffset);
+  }
+
+  /** Hands the open batch over when all of it is decoded; the next `take` opens another. null: nothing to commit. */
+  async close(): Promise<{ batch: StagedBatch; open: OpenBatch } | null> {
+    this.seal();
+    const { open, decoding, generation } = this;
+    if (!open) return null;
+    this.open = null;
+    await decoding;
+    if (generation !== this.generation) {
+      if (open.tables) await this.discard(open.tables);
+      return null;
+    }
+    const tables = open.tables;
+    assert(tables || open.rows + open.deadLetters === 0, 'rows without tables');
+    const ranges = [...open.progress.values()].filter(({ start, end }) => end > start).map(toRange);
+    if (ranges.length === 0) return null;
+    for (const range of ranges) assert(range.rows >= 0, `partition ${range.partition} decoded more rows than messages`);
+    assert(ranges.reduce((sum, range) => sum + range.rows, 0) === open.rows, 'the ranges count other rows than were staged');
+    const { id, rows, deadLetters } = open;
+    const { feed, topic, eventTime } = this.options;
+    const inForce = open.inForce ?? this.options.inForce();
+    const batch: StagedBatch = {
+      id,
+      feed,
+      topic,
+      eventTime,
+      epoch: inForce?.epoch ?? 0,
+      schemaVersion: inForce?.plan.schemaVersion ?? 0,
+      ranges,
+      tables: tables ?? { rows: '', deadLetters: '' },
+      rows,
+      deadLetters,
+    };
+    return { batch, open };
+  }
+
+  /** Forgets everything that is not handed over yet. */
+  async drop(): Promise<void> {
+    this.generation++;
+    this.builder.build();
+    const { open, decoding } = this;
+    this.open = null;
+    await decoding.catch(() => undefined);
+    this.decoding = Promise.resolve();
+    if (open?.tables) await this.discard(open.tables);
+  }
+
+  /** Drops the tables of a batch that is committed or given up. */
+  async discard(tables: StagedTables): Promise<void> {
+    await this.options.decode(async (connection) => {
+      await run(connection, `DROP TABLE IF EXISTS ${tables.rows}`);
+      await run(connection, `DROP TABLE IF EXISTS ${tables.deadLetters}`);
+    });
+  }
+
+  private batchFor(): OpenBatch {
+    this.open ??= {
+      id: this.options.newId(),
+      inForce: this.options.inForce(),
+      openedAtMs: this.options.nowMs(),
+      progress: new Map(),
+      drift: new Set(),
+      tables: null,
+      messages: 0,
+      bytes: 0,
+      rows: 0,
+      deadLetters: 0,
+    };
+    return this.open;
+  }
+
+  private append(bytes: Buffer, part: RecordParts, partition: number): void {
+    this.builder.partition = partition;
+    this.builder.record(bytes, part);
+    if (this.builder.full) this.seal();
+  }
+
+  /** Queues the chunk so far for decoding. */
+  private seal(): void {
+    const { open, generation } = this;
+    if (!open || this.builder.bytes === 0) return;
+    const built = this.builder.build();
+    this.pendingBytes += built.bytes;
+    open.bytes += built.bytes;
+    const work = async (): Promise<void> => {
+      if (generation !== this.generation) return;
+      await this.decodeInto(open, built);
+    };
+    this.decoding = this.decoding.then(work).finally(() => {
+      this.pendingBytes -= built.bytes;
+    });
+    this.decoding.then(
+      () => this.options.changed(),
+      (error) => this.options.changed(error),
+    );
+  }
+
+  private async decodeInto(open: OpenBatch, { chunk, refused }: ReturnType<ChunkBuilder['build']>): Promise<void> {
+    if (!open.inForce && !this.options.inForce() && chunk) await this.options.infer(chunk.values);
+    const inForce = open.inForce ?? this.options.inForce();
+    if (!inForce) throw new LakeError('schema_refuses', `no message of the first batch shows the fields of feed ${this.options.feed}`);
+    open.inForce = inForce;
+    const { plan } = inForce;
+    await this.options.decode(async (connection) => {
+      open.tables ??= await createStagedTables(connection, plan, `batch_${open.id}`);
+      if (refused.length > 0) {
+        await appendDeadLetters(connection, plan, open.tables, refused);
+        for (const { partition } of refused) countDeadLetters(open, partition, 1);
+      }
+      if (!chunk) return;
+      const decoded = await decodeChunk(connection, plan, chunk, open.tables);
+      open.rows += decoded.rows;
+      for (const [partition, count] of decoded.deadLetters) countDeadLetters(open, partition, count);
+      for (const name of decoded.drift) open.drift.add(name);
+    });
+  }
+}
+
+/** Remembers where the newest record lies, so that only the last of a fetch is hashed. */
+class LastSeen {
+  private bytes: Buffer | null = null;
+  private readonly part: RecordParts = {
+    offset: 0,
+    timestampMs: 0,
+    keyStart: 0,
+    keyLength: 0,
+    valueStart: 0,
+    valueLength: 0,
+    headersStart: 0,
+    headerCount: 0,
+  };
+
+  set(bytes: Buffer, part: RecordParts): void {
+    this.bytes = bytes;
+    this.part.offset = part.offset;
+    this.part.timestampMs = part.timestampMs;
+    this.part.keyStart = part.keyStart;
+    this.part.keyLength = part.keyLength;
+    this.part.valueStart = part.valueStart;
+    this.part.valueLength = part.valueLength;
+  }
+
+  message(): LastMessage | null {
+    return this.bytes && messageOf(this.bytes, this.part);
+  }
+}
+
+function assertSame(check: LastMessage, where: { topic: string; partition: number }, found: LastMessage): void {
+  if (found.hash === check.hash && found.timestampMs === check.timestampMs) return;
+  throw new LakeError(
+    'topic_recreated',
+    `topic ${where.topic} was created anew: offset ${check.offset} of partition ${where.partition} holds another message than the one committed from it`,
+    { where: { ...where, offset: check.offset } },
+  );
+}
+
+function progressOf(batch: OpenBatch, partition: number, position: Offset): PartitionProgress {
+  const known = batch.progress.get(partition);
+  assert(!known || known.end === position, `partition ${partition} was taken at ${position} after ${known?.end}`);
+  const progress = known ?? newProgress(partition, position);
+  batch.progress.set(partition, progress);
+  return progress;
+}
+
+function countDeadLetters(open: OpenBatch, partition: number, count: number): void {
+  const progress = open.progress.get(partition);
+  assert(progress, `dead letters of partition ${partition}, which is not in the batch`);
+  progress.deadLetters += count;
+  open.deadLetters += count;
+}
+
+/** PROTOCOL K4: enough to tell whether the same message is still at its offset. */
+function messageOf(bytes: Buffer, part: RecordParts): LastMessage {
+  const hash = createHash('sha256');
+  hash.update(`${part.keyLength},${part.valueLength};`);
+  if (part.keyLength > 0) hash.update(bytes.subarray(part.keyStart, part.keyStart + part.keyLength));
+  if (part.valueLength > 0) hash.update(bytes.subarray(part.valueStart, part.valueStart + part.valueLength));
+  return { offset: toOffset(BigInt(part.offset)), timestampMs: part.timestampMs, hash: hash.digest('hex').slice(0, 32) };
+}

@@ -1,0 +1,79 @@
+// The lake as a target: per feed a commit log and a flush. The pipeline sees only `LakeFeed`.
+
+import type { Compression } from '../config/config.ts';
+import type { Connection } from '../duckdb/connection.ts';
+import type { CommitAnswer, StagedBatch } from '../model/batch.ts';
+import type { FeedState } from '../model/feed-state.ts';
+import { type Gap, type LogSchema, type Proposal, proposal } from '../model/log-entry.ts';
+import type { FeedLog } from './log.ts';
+import { openFeedLog, type FeedLogOptions } from './log.ts';
+import { flushParquet } from './parquet.ts';
+import type { ObjectStore } from './store.ts';
+
+export type LakeFeed = {
+  state(): FeedState;
+  refresh(): Promise<FeedState>;
+  commit(connection: Connection, batch: StagedBatch, signal: AbortSignal): Promise<CommitAnswer>;
+  /** Records offsets that Kafka no longer has, or that were left to others. */
+  recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
+  /** Pins a schema; voids everything staged under the one before (R4 epoch). */
+  pinSchema(schema: LogSchema, signal: AbortSignal): Promise<CommitAnswer>;
+  /** Remembers the feed as stopped until `feeds enable`. */
+  stop(reason: string, signal: AbortSignal): Promise<CommitAnswer>;
+  /** Finishes what other writers left, and takes away what is due; for idle minutes. */
+  tidy(): Promise<void>;
+};
+
+export type LakeFeedOptions = Omit<FeedLogOptions, 'store' | 'writer'> & {
+  readonly store: ObjectStore;
+  readonly compression: Compression;
+  readonly topic: string;
+  readonly clusterId: string;
+};
+
+const ABANDONED_MS = 3_600_000;
+const REMOVED_KEPT_MS = 24 * 3_600_000;
+
+/** Opens the feed's log under a new writer id; a fenced writer opens it again under the next. */
+export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> {
+  const open = (): Promise<FeedLog> => openFeedLog({ ...options, writer: options.newId() });
+  let log = await open();
+  const propose = (given: Partial<Proposal> & Pick<Proposal, 'kind'>): Proposal =>
+    proposal({
+      batch: options.newId(),
+      epoch: log.state().epoch,
+      schemaVersion: log.state().schema?.version ?? 0,
+      clusterId: options.clusterId,
+      topic: options.topic,
+      ...given,
+    });
+  const commit = async (wanted: Proposal, signal: AbortSignal): Promise<CommitAnswer> => {
+    const outcome = await log.commit(wanted, { signal });
+    if (outcome.kind === 'committed') {
+      const bytes = wanted.added.reduce((sum, file) => sum + file.bytes, 0);
+      return { kind: 'committed', version: outcome.version, files: wanted.added.length, bytes, state: outcome.state };
+    }
+    await log.discardStaged(wanted.added.map((file) => file.staged));
+    if (outcome.kind === 'fenced') log = await open();
+    return outcome.kind === 'fenced' ? { kind: 'fenced', state: log.state() } : outcome;
+  };
+  return {
+    state: () => log.state(),
+    refresh: () => log.refresh(),
+    commit: async (connection, batch, signal) => {
+      const { store, compression } = options;
+      const flush = { stagingFolder: log.stagingFolder, localPath: store.localPath, compression };
+      const added = await flushParquet(connection, batch, flush);
+      const { id, epoch, schemaVersion, ranges } = batch;
+      return commit(propose({ kind: 'append', batch: id, epoch, schemaVersion, ranges, added }), signal);
+    },
+    recordGaps: (gaps, signal) => commit(propose({ kind: 'gap', gaps }), signal),
+    pinSchema: (schema, signal) => commit(propose({ kind: 'schema', schema }), signal),
+    stop: (reason, signal) => commit(propose({ kind: 'stop', stop: { reason } }), signal),
+    tidy: async () => {
+      await log.rollForward();
+      await log.cleanUpAbandoned({ ageMsMin: ABANDONED_MS });
+      await log.sweepRemoved({ ageMsMin: REMOVED_KEPT_MS });
+    },
+  };
+}

@@ -1,0 +1,71 @@
+// A batch on its way into a target, and what a target answers. The pipeline fills it, a target makes it durable with its positions.
+
+import type { FeedState } from './feed-state.ts';
+import type { CommittedRange, LastMessage } from './log-entry.ts';
+import { type Offset, toOffset } from './offsets.ts';
+
+/** What one partition has contributed so far; [start, end) may hold fewer messages than offsets, even none (PROTOCOL K1). */
+export type PartitionProgress = {
+  readonly partition: number;
+  readonly start: Offset;
+  end: Offset;
+  messages: number;
+  tombstones: number;
+  deadLetters: number;
+  last: LastMessage | null;
+  timestampMsMax: number | null;
+};
+
+/** A closed batch: its rows and dead letters lie in two DuckDB tables. */
+export type StagedBatch = {
+  readonly id: string;
+  readonly feed: string;
+  readonly topic: string;
+  readonly epoch: number;
+  readonly schemaVersion: number;
+  readonly ranges: readonly CommittedRange[];
+  /** Quoted SQL names. */
+  readonly tables: { readonly rows: string; readonly deadLetters: string };
+  readonly rows: number;
+  readonly deadLetters: number;
+  /** Column whose smallest and largest value each file's log record carries; null: the message timestamp. */
+  readonly eventTime: string | null;
+};
+
+export type CommitAnswer =
+  | { readonly kind: 'committed'; readonly version: number; readonly files: number; readonly bytes: number; readonly state: FeedState }
+  | { readonly kind: 'conflict'; readonly reason: string; readonly state: FeedState }
+  | { readonly kind: 'fenced'; readonly state: FeedState };
+
+export const newProgress = (partition: number, start: Offset): PartitionProgress => ({
+  partition,
+  start,
+  end: start,
+  messages: 0,
+  tombstones: 0,
+  deadLetters: 0,
+  last: null,
+  timestampMsMax: null,
+});
+
+export const toRange = (progress: PartitionProgress): CommittedRange => ({
+  partition: progress.partition,
+  start: progress.start,
+  end: toOffset(progress.end),
+  messages: progress.messages,
+  rows: progress.messages - progress.tombstones - progress.deadLetters,
+  deadLetters: progress.deadLetters,
+  tombstones: progress.tombstones,
+  last: progress.last,
+  timestampMsMax: progress.timestampMsMax,
+});
+
+export type BatchLimits = { readonly messagesMax: number; readonly bytesMax: number; readonly ageMsMax: number };
+export type BatchFacts = { readonly messages: number; readonly bytes: number; readonly ageMs: number };
+
+/** Full batches wait for nothing; one that is only old may go on filling while another commits. */
+export const isFull = (facts: BatchFacts, limits: BatchLimits): boolean =>
+  facts.messages >= limits.messagesMax || facts.bytes >= limits.bytesMax;
+
+/** DESIGN §3: a batch closes on its size, its bytes or its age by the wall clock. */
+export const isDue = (facts: BatchFacts, limits: BatchLimits): boolean => isFull(facts, limits) || facts.ageMs >= limits.ageMsMax;
