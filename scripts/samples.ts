@@ -11,6 +11,8 @@ import { makeSamples, type SampleMessage } from './sample-messages.ts';
 import { servicesFolder } from './service/service.ts';
 import { startServices } from './services.ts';
 
+/** What the samples add up to, to compare with. */
+export const samplesPath = join(servicesFolder, 'samples.json');
 const partitionCount = 3;
 const sendCountMax = 5_000;
 
@@ -107,21 +109,24 @@ async function send(producer: Producer, { topic, missing }: TopicWork): Promise<
   return count;
 }
 
-/** Creates and fills the sample topics; returns how many messages were new. */
-export async function produceSamples(bootstrap: string): Promise<number> {
+export type Produced = { readonly total: number; readonly added: number; readonly leftAlone: readonly string[] };
+
+/** Creates and fills the sample topics; a second run adds nothing. */
+export async function produceSamples(bootstrap: string): Promise<Produced> {
   const { topics, expectedTotals, erasedUsers } = makeSamples();
   const kafka = new Kafka({ brokers: bootstrap.split(','), clientId: 'lake-samples', logLevel: logLevel.NOTHING });
   const admin = kafka.admin();
   // Idempotent: a request that is repeated after a lost answer leaves no second copy.
   const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 });
   await Promise.all([admin.connect(), producer.connect()]);
-  let produced = 0;
+  let added = 0;
+  const leftAlone: string[] = [];
   try {
     await createTopics(admin, topics);
     for (const [topic, { messages }] of topics) {
       const work = await workOn(kafka, admin, topic, messages);
-      if (work === null) say(`${topic}: holds other messages, left alone`);
-      else produced += await send(producer, work);
+      if (work === null) leftAlone.push(topic);
+      else added += await send(producer, work);
     }
   } finally {
     await Promise.all([admin.disconnect(), producer.disconnect()]);
@@ -129,15 +134,16 @@ export async function produceSamples(bootstrap: string): Promise<number> {
   const counts = Object.fromEntries([...topics].map(([topic, { messages }]) => [topic, messages.length]));
   mkdirSync(servicesFolder, { recursive: true });
   const facts = { messages: counts, erased_users: erasedUsers, expected_totals: expectedTotals };
-  writeFileSync(join(servicesFolder, 'samples.json'), `${JSON.stringify(facts, null, 1)}\n`);
-  return produced;
+  writeFileSync(samplesPath, `${JSON.stringify(facts, null, 1)}\n`);
+  for (const topic of leftAlone) say(`${topic} holds other messages and is left alone`);
+  say(added === 0 ? 'no new samples: Kafka has them all' : `${added} sample messages produced`);
+  return { total: Object.values(counts).reduce((sum, count) => sum + count, 0), added, leftAlone };
 }
 
 if (import.meta.main) {
   await runScript(async () => {
     const environment = await startServices();
-    const count = await produceSamples(environment['KAFKA_BOOTSTRAP_SERVERS'] ?? '');
-    say(count === 0 ? 'all samples are in Kafka already' : `produced ${count} sample messages`);
+    await produceSamples(environment['KAFKA_BOOTSTRAP_SERVERS'] ?? '');
     return 0;
   });
 }
