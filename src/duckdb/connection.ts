@@ -1,7 +1,8 @@
 // The embedded DuckDB: opened lazily, bounded, in UTC. Its package is loaded on first use, so that `lake --help` never needs it.
 // Invariant: every database has a memory limit, one place for spilled data, and no access to the network for extensions.
-import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api';
+import type { DuckDBConnection, DuckDBDataChunk, DuckDBValue } from '@duckdb/node-api';
 import { LakeError } from '../errors.ts';
+import { quoteName } from './sql.ts';
 
 export type Connection = DuckDBConnection;
 export type SqlValue = DuckDBValue;
@@ -56,6 +57,12 @@ export async function query(connection: Connection, sql: string, values?: SqlVal
   return reader.getRowObjects();
 }
 
+/** Bytes as values to bind. */
+export async function blobs(values: readonly Uint8Array[]): Promise<SqlValue[]> {
+  const { blobValue } = await load();
+  return values.map((value) => blobValue(value));
+}
+
 const firstLine = (sql: string): string => `DuckDB refused: ${sql.trim().slice(0, 120).replaceAll(/\s+/g, ' ')}`;
 
 async function guarded<T>(work: () => Promise<T>, subject: string): Promise<T> {
@@ -65,4 +72,64 @@ async function guarded<T>(work: () => Promise<T>, subject: string): Promise<T> {
     const words = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
     throw new LakeError('engine_failed', `${subject}: ${words}`, { cause });
   }
+}
+
+/** Values of one column; typed arrays are copied as they are (no NULLs), the others value by value. */
+export type ColumnValues =
+  | { readonly type: 'INTEGER'; readonly values: Int32Array }
+  | { readonly type: 'BIGINT'; readonly values: BigInt64Array }
+  | { readonly type: 'VARCHAR'; readonly values: readonly (string | null)[] }
+  | { readonly type: 'BLOB'; readonly values: readonly (Uint8Array | null)[] };
+
+/** What DuckDB takes in one data chunk. */
+const CHUNK_ROWS = 2048;
+
+/** (Re)makes a temporary table of this connection from columns that hold at least `count` values each. Throws engine_failed. */
+export async function fillTempTable(
+  connection: Connection,
+  table: string,
+  content: { readonly count: number; readonly columns: Readonly<Record<string, ColumnValues>> },
+): Promise<void> {
+  const { DuckDBDataChunk, BIGINT, BLOB, INTEGER, VARCHAR, blobValue } = await load();
+  const types = { INTEGER, BIGINT, VARCHAR, BLOB };
+  const columns = Object.entries(content.columns);
+  const list = columns.map(([name, { type }]) => `${quoteName(name)} ${type}`).join(', ');
+  await run(connection, `CREATE OR REPLACE TEMP TABLE ${quoteName(table)} (${list})`);
+  const appender = await guarded(() => connection.createAppender(table, 'main', 'temp'), `table ${table} takes no rows`);
+  try {
+    for (let from = 0; from < content.count; from += CHUNK_ROWS) {
+      const to = Math.min(content.count, from + CHUNK_ROWS);
+      const chunk = DuckDBDataChunk.create(
+        columns.map(([, { type }]) => types[type]),
+        to - from,
+      );
+      for (const [index, [, column]] of columns.entries()) {
+        if (column.type === 'INTEGER' || column.type === 'BIGINT') setNumbers(chunk, index, column, { from, to });
+        else if (column.type === 'VARCHAR') chunk.setColumnValues(index, column.values.slice(from, to));
+        else
+          chunk.setColumnValues(
+            index,
+            column.values.slice(from, to).map((bytes) => (bytes === null ? null : blobValue(bytes))),
+          );
+      }
+      appender.appendDataChunk(chunk);
+    }
+  } finally {
+    appender.closeSync();
+  }
+}
+
+/** Straight into the vector's memory: a value at a time costs ten times as much. */
+function setNumbers(
+  chunk: DuckDBDataChunk,
+  index: number,
+  column: ColumnValues & { type: 'INTEGER' | 'BIGINT' },
+  rows: { readonly from: number; readonly to: number },
+): void {
+  const vector = chunk.getColumnVector(index);
+  const target: unknown = 'items' in vector ? vector.items : undefined;
+  if (column.type === 'INTEGER' && target instanceof Int32Array) target.set(column.values.subarray(rows.from, rows.to));
+  else if (column.type === 'BIGINT' && target instanceof BigInt64Array) target.set(column.values.subarray(rows.from, rows.to));
+  else throw new LakeError('bug', `a ${column.type} vector of DuckDB has another memory than expected`);
+  vector.flush();
 }

@@ -1,16 +1,27 @@
 // Messages become rows, exactly. DuckDB decodes the common rows; whatever it is not sure about is decided by model/convert.
-// Invariant: every message of a chunk ends as exactly one staged row or exactly one dead letter.
-import type { Connection } from '../duckdb/connection.ts';
-import { LakeError } from '../errors.ts';
+// Invariant: every message of a chunk ends as exactly one staged row or exactly one dead letter, or the whole chunk fails.
+import { blobs, type ColumnValues, type Connection, fillTempTable, query, run } from '../duckdb/connection.ts';
+import { quoteName } from '../duckdb/sql.ts';
+import { assert, LakeError } from '../errors.ts';
+import { type Column, DAY_COLUMN, DEAD_LETTER_COLUMNS, lineageColumns, valueColumns } from '../model/columns.ts';
+import { decodeMessage, type MessagePlan, messagePlan } from '../model/convert.ts';
+import { isZone } from '../model/convert-time.ts';
 import type { Feed } from '../model/feed.ts';
 import type { Chunk } from './chunk.ts';
+import { type ChunkMessage, messagesAt, unknownNames } from './chunk-read.ts';
+import { type FastPlan, fastPlan } from './decode-fast.ts';
+import * as sql from './decode-sql.ts';
 
 export type DecodePlan = {
   readonly feed: string;
   /** Columns of the staged rows, in order, with their DuckDB types; lineage and _day included. */
-  readonly columns: readonly { readonly name: string; readonly type: string }[];
+  readonly columns: readonly Column[];
   readonly timezone: string;
   readonly schemaVersion: number;
+  readonly message: MessagePlan;
+  readonly shape: sql.RowShape;
+  /** null: nothing of this feed is worth asking DuckDB for; every message is decoded exactly. */
+  readonly fast: FastPlan | null;
 };
 
 /** The two tables of a batch, as quoted SQL names. */
@@ -30,6 +41,8 @@ export type DeadLetter = {
 
 export type Decoded = {
   readonly rows: number;
+  /** How many of the rows DuckDB decoded on its own. */
+  readonly fastRows: number;
   /** Dead letters per partition; partitions without any are absent. */
   readonly deadLetters: ReadonlyMap<number, number>;
   /** Top-level names seen that no field reads (looked for in the first 1,000 messages of a chunk). */
@@ -37,31 +50,170 @@ export type Decoded = {
 };
 
 /** Prepares a feed whose field types are all known. `timezone` gives the day. Throws config_invalid. */
-export function decodePlan(_feed: Feed, _options: { timezone: string; schemaVersion: number }): DecodePlan {
-  throw new LakeError('bug', 'decodePlan is not there yet');
+export function decodePlan(feed: Feed, options: { readonly timezone: string; readonly schemaVersion: number }): DecodePlan {
+  const message = messagePlan(feed);
+  if (!isZone(options.timezone)) {
+    throw new LakeError('config_invalid', `there is no time zone ${JSON.stringify(options.timezone)}`);
+  }
+  const event = message.fields.find((field) => field.name === feed.eventTime);
+  if (feed.eventTime !== null && event?.type.kind !== 'timestamp' && event?.type.kind !== 'date') {
+    throw new LakeError('config_invalid', `event_time ${JSON.stringify(feed.eventTime)} is no TIMESTAMP or DATE field`, {
+      where: { feed: feed.name },
+    });
+  }
+  const values = message.fields.map((field) => ({ column: field.name, type: field.type }));
+  return {
+    feed: feed.name,
+    columns: [...valueColumns(feed), ...lineageColumns(feed), DAY_COLUMN],
+    ...options,
+    message,
+    shape: {
+      values: message.keepUnknown ? [...values, { column: 'extra', type: 'extra' }] : values,
+      headers: feed.headers,
+      eventTime: event ? { column: event.name, isDate: event.type.kind === 'date' } : null,
+      timezone: options.timezone,
+    },
+    fast: fastPlan(message),
+  };
 }
 
 /** Makes empty tables `<name>_rows` and `<name>_dead_letters`; the caller drops them. */
-export async function createStagedTables(_connection: Connection, _plan: DecodePlan, _name: string): Promise<StagedTables> {
-  throw new LakeError('bug', 'createStagedTables is not there yet');
+export async function createStagedTables(connection: Connection, plan: DecodePlan, name: string): Promise<StagedTables> {
+  const tables = { rows: quoteName(`${name}_rows`), deadLetters: quoteName(`${name}_dead_letters`) };
+  await run(connection, sql.createTableSql(tables.rows, plan.columns));
+  await run(connection, sql.createTableSql(tables.deadLetters, [...DEAD_LETTER_COLUMNS, DAY_COLUMN]));
+  return tables;
 }
 
-/** Decodes a chunk into the two tables. */
+/** Decodes a chunk into the two tables. Offsets of a chunk must be new to the tables. Throws engine_failed. */
 export async function decodeChunk(
-  _connection: Connection,
-  _plan: DecodePlan,
-  _chunk: Chunk,
-  _tables: StagedTables,
+  connection: Connection,
+  plan: DecodePlan,
+  chunk: Chunk,
+  tables: StagedTables,
 ): Promise<Decoded> {
-  throw new LakeError('bug', 'decodeChunk is not there yet');
+  const left = plan.fast ? await decodeFast(connection, { ...plan, fast: plan.fast }, chunk, tables) : allOf(chunk);
+  const fastRows = chunk.count - left.length;
+  let rows = fastRows;
+  const deadLetters = new Map<number, number>();
+  for (const group of messagesAt(chunk, left)) {
+    const { decoded, letters } = decodeExactly(plan, group);
+    await appendDecoded(connection, plan, tables, decoded);
+    await appendDeadLetters(connection, plan, tables, letters);
+    rows += decoded.length;
+    for (const { partition } of letters) deadLetters.set(partition, (deadLetters.get(partition) ?? 0) + 1);
+  }
+  const refused = [...deadLetters.values()].reduce((sum, count) => sum + count, 0);
+  assert(rows + refused === chunk.count, `${chunk.count} messages became ${rows} rows and ${refused} dead letters`);
+  return { rows, fastRows, deadLetters, drift: unknownNames(chunk, plan.message.known) };
 }
 
-/** Writes dead letters that were found before decoding (empty, not UTF-8, raw 0x1E). */
-export async function appendDeadLetters(
-  _connection: Connection,
-  _plan: DecodePlan,
-  _tables: StagedTables,
-  _letters: readonly DeadLetter[],
+const allOf = (chunk: Chunk): number[] => Array.from({ length: chunk.count }, (_, index) => index);
+
+/** Takes in what DuckDB is sure about, and gives the indexes of the other messages. */
+async function decodeFast(
+  connection: Connection,
+  plan: DecodePlan & { fast: FastPlan },
+  chunk: Chunk,
+  tables: StagedTables,
+): Promise<number[]> {
+  const headers: Record<string, ColumnValues> = plan.shape.headers ? { _headers: headerColumn(chunk) } : {};
+  await fillTempTable(connection, sql.LINEAGE_TABLE, {
+    count: chunk.count,
+    columns: {
+      _partition: { type: 'INTEGER', values: chunk.partitions },
+      _offset: { type: 'BIGINT', values: chunk.offsets },
+      _ms: { type: 'BIGINT', values: chunk.timestampsMs },
+      ...headers,
+    },
+  });
+  const statement = sql.fastInsertSql(plan.fast, plan.shape, tables.rows, chunk.keys?.encoding ?? null);
+  const taken = await tryInsert(connection, statement, chunk);
+  if (taken === chunk.count) return [];
+  const left = await query(connection, sql.leftOverSql(tables.rows));
+  assert(left.length === chunk.count - taken, `${taken} rows were staged, ${left.length} of ${chunk.count} are missing`);
+  return left.map(({ index }) => Number(index));
+}
+
+const headerColumn = (chunk: Chunk): ColumnValues => ({
+  type: 'VARCHAR',
+  values: Array.from({ length: chunk.count }, (_, index) => chunk.headers?.get(index) ?? null),
+});
+
+/** A message that makes the statement itself fail must not stop the feed: then all of the chunk is decoded exactly. */
+async function tryInsert(connection: Connection, statement: string, chunk: Chunk): Promise<number> {
+  try {
+    return await run(connection, statement, await blobs(chunk.keys ? [chunk.values, chunk.keys.bytes] : [chunk.values]));
+  } catch (error) {
+    if (error instanceof LakeError && error.code === 'engine_failed') return 0;
+    throw error;
+  }
+}
+
+type DecodedRow = { readonly message: ChunkMessage; readonly document: string };
+
+function decodeExactly(plan: DecodePlan, group: readonly ChunkMessage[]): { decoded: DecodedRow[]; letters: DeadLetter[] } {
+  const decoded: DecodedRow[] = [];
+  const letters: DeadLetter[] = [];
+  for (const message of group) {
+    const result = isKafkaTime(message.timestampMs)
+      ? decodeMessage(message.text, plan.message, message.keyText)
+      : ({ kind: 'refused', field: null, reason: wrongTime(message.timestampMs) } as const);
+    if (result.kind === 'row') decoded.push({ message, document: sql.documentOf(plan.shape, result.values) });
+    else letters.push({ ...message, field: result.field, reason: result.reason });
+  }
+  return { decoded, letters };
+}
+
+const isKafkaTime = (ms: bigint): boolean => ms >= sql.KAFKA_MS_MIN && ms <= sql.KAFKA_MS_MAX;
+const wrongTime = (ms: bigint): string => `the Kafka timestamp ${ms} ms lies outside the years 1 to 9999`;
+
+async function appendDecoded(
+  connection: Connection,
+  plan: DecodePlan,
+  tables: StagedTables,
+  decoded: readonly DecodedRow[],
 ): Promise<void> {
-  throw new LakeError('bug', 'appendDeadLetters is not there yet');
+  if (decoded.length === 0) return;
+  const messages = decoded.map(({ message }) => message);
+  await fillTempTable(connection, sql.DECODED_TABLE, {
+    count: decoded.length,
+    columns: {
+      ...coordinates(messages),
+      _doc: { type: 'VARCHAR', values: decoded.map(({ document }) => document) },
+    },
+  });
+  await run(connection, sql.decodedInsertSql(plan.shape, tables.rows));
+}
+
+/** Writes dead letters, also those that were found before decoding (empty, not UTF-8, raw 0x1E). Throws engine_failed. */
+export async function appendDeadLetters(
+  connection: Connection,
+  plan: DecodePlan,
+  tables: StagedTables,
+  letters: readonly DeadLetter[],
+): Promise<void> {
+  if (letters.length === 0) return;
+  await fillTempTable(connection, sql.LETTERS_TABLE, {
+    count: letters.length,
+    columns: {
+      ...coordinates(letters),
+      _value: { type: 'BLOB', values: letters.map(({ value }) => value) },
+      _field: { type: 'VARCHAR', values: letters.map(({ field }) => field) },
+      _reason: { type: 'VARCHAR', values: letters.map(({ reason }) => reason) },
+    },
+  });
+  await run(connection, sql.lettersInsertSql(tables.deadLetters, plan));
+}
+
+function coordinates(
+  messages: readonly Pick<DeadLetter, 'partition' | 'offset' | 'timestampMs' | 'key' | 'headers'>[],
+): Record<string, ColumnValues> {
+  return {
+    _partition: { type: 'INTEGER', values: Int32Array.from(messages, ({ partition }) => partition) },
+    _offset: { type: 'BIGINT', values: BigInt64Array.from(messages, ({ offset }) => offset) },
+    _ms: { type: 'BIGINT', values: BigInt64Array.from(messages, ({ timestampMs }) => timestampMs) },
+    _raw_key: { type: 'BLOB', values: messages.map(({ key }) => key) },
+    _headers: { type: 'VARCHAR', values: messages.map(({ headers }) => headers) },
+  };
 }

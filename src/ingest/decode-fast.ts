@@ -1,0 +1,267 @@
+// The fast path as SQL: for each field an expression that is the exact value, or NULL when DuckDB is not surely right about it.
+// Invariant: what it accepts equals what model/convert gives (held by a fuzz test); what it does not accept costs only speed.
+// Traps it steps around: FACTS "DuckDB". Levels of SELECTs keep each JSON text from being parsed more than once.
+import { quoteName, quoteText } from '../duckdb/sql.ts';
+import { duckdbType } from '../model/columns.ts';
+import type { MessagePlan, PlannedField } from '../model/convert.ts';
+import type { ValueRules } from '../model/convert-value.ts';
+import type { FieldType } from '../model/feed.ts';
+
+/** Wherever DuckDB's JSON reader could differ from the text: numbers of 16 characters, exponents, minus zero, NaN and infinities,
+ *  trailing commas. Looks at the whole text, so it also hits inside strings; such a message only takes the slower path. */
+export const HOSTILE_TEXT = String.raw`[:,\[]\s*(?:-?[0-9.]{16}|-?[0-9.]+[eE]|-0(?:\.0*)?[^.0-9]|[-+]?(?i:nan|inf))|,\s*[}\]]`;
+
+/** Columns of each level; a column may use those of the levels before it. */
+export type FastPlan = {
+  readonly levels: readonly (readonly string[])[];
+  /** One expression a field, NULL or exact. */
+  readonly values: readonly string[];
+  /** All must be true, or the row goes to model/convert. */
+  readonly conditions: readonly string[];
+};
+
+type Leaf = 'JSON' | 'VARCHAR';
+type Compiled = { readonly value: string; readonly ok: string };
+
+/** What a feed has that is not worth a fast path: thrown and caught here only. */
+class Unsupported extends Error {}
+
+/** A number, time or boolean may come as a string or bare: the same text. For the others it matters which. */
+const leafOf = (type: FieldType): Leaf =>
+  ['varchar', 'json', 'blob', 'struct', 'list'].includes(type.kind) ? 'JSON' : 'VARCHAR';
+
+class Levels {
+  readonly columns: string[][] = [];
+  #count = 0;
+
+  /** Adds a column at a level and gives its name. */
+  add(level: number, expression: string): string {
+    while (this.columns.length <= level) this.columns.push([]);
+    const name = `_c${this.#count++}`;
+    this.columns[level]?.push(`${expression} AS ${name}`);
+    return name;
+  }
+}
+
+type PathNode = { readonly fields: PlannedField[]; readonly steps: Map<string, PathNode> };
+
+/** Over the columns `_v` (the message) and `_k` (NULL, or 'k' and the key's text). null: this feed has none. */
+export function fastPlan(plan: MessagePlan): FastPlan | null {
+  const levels = new Levels();
+  const compiled = new Map<PlannedField, Compiled>();
+  const keys = plan.fields.filter((field) => field.isFromKey);
+  const root: PathNode = { fields: [], steps: new Map() };
+  for (const field of plan.fields) if (!field.isFromKey) addPath(root, field);
+  const valid = `starts_with(_v, '{') AND json_valid(_v) AND NOT regexp_matches(_v, ${quoteText(HOSTILE_TEXT)})`;
+  try {
+    if (keys.length > 1) return null;
+    for (const field of keys) compiled.set(field, fromKey(levels, field));
+    const message = levels.add(0, `CASE WHEN ${valid} THEN json_transform(_v, ${specOf(root)}) END`);
+    compileNode(levels, { node: root, object: message, level: 1 }, compiled);
+    const conditions = [`${message} IS NOT NULL`];
+    if (plan.keepUnknown) {
+      const known = [...plan.known].map(quoteText).join(', ');
+      conditions.push(levels.add(1, `CASE WHEN ${message} IS NOT NULL THEN list_has_all([${known}], json_keys(_v)) END`));
+    }
+    const values = plan.fields.map((field) => {
+      const { value, ok } = compiled.get(field) ?? { value: 'NULL', ok: 'false' };
+      conditions.push(field.required ? `${value} IS NOT NULL AND ${ok}` : ok);
+      return value;
+    });
+    return { levels: levels.columns, values: plan.keepUnknown ? [...values, 'NULL::JSON'] : values, conditions };
+  } catch (error) {
+    if (error instanceof Unsupported) return null;
+    throw error;
+  }
+}
+
+function addPath(root: PathNode, field: PlannedField): void {
+  let node = root;
+  for (const step of field.from) {
+    const next = node.steps.get(step) ?? { fields: [], steps: new Map() };
+    node.steps.set(step, next);
+    node = next;
+  }
+  node.fields.push(field);
+}
+
+function leafOfNode(node: PathNode): Leaf {
+  const leaves = new Set(node.fields.map((field) => leafOf(field.type)));
+  if (node.steps.size > 0) leaves.add('JSON');
+  if (leaves.size > 1) throw new Unsupported();
+  return leaves.has('VARCHAR') ? 'VARCHAR' : 'JSON';
+}
+
+/** An empty object would make json_transform fail; a feed of key fields alone still checks that the value is one. */
+function specOf(node: PathNode): string {
+  const steps = [...node.steps].map(([name, next]) => [name, leafOfNode(next)]);
+  return quoteText(JSON.stringify(Object.fromEntries(steps.length > 0 ? steps : [['', 'JSON']])));
+}
+
+function compileNode(
+  levels: Levels,
+  place: { readonly node: PathNode; readonly object: string; readonly level: number },
+  compiled: Map<PlannedField, Compiled>,
+): void {
+  let index = 0;
+  for (const next of place.node.steps.values()) {
+    index += 1;
+    const leaf = levels.add(place.level, `struct_extract_at(${place.object}, ${index})`);
+    for (const field of next.fields)
+      compiled.set(field, compileType(levels, { leaf, level: place.level + 1 }, field.type, field.rules));
+    if (next.steps.size === 0) continue;
+    const object = levels.add(place.level + 1, objectOf(leaf, specOf(next)));
+    const inner = new Map<PlannedField, Compiled>();
+    compileNode(levels, { node: next, object, level: place.level + 2 }, inner);
+    for (const [field, { value, ok }] of inner) {
+      compiled.set(field, { value, ok: `(${leaf} IS NULL OR (${object} IS NOT NULL AND ${ok}))` });
+    }
+  }
+}
+
+/** json_transform would take `5` for an object without fields: look at the first character. */
+const objectOf = (leaf: string, spec: string): string =>
+  `CASE WHEN starts_with(${leaf}, '{') THEN json_transform(${leaf}, ${spec}) END`;
+
+type At = { readonly leaf: string; readonly level: number };
+
+function compileType(levels: Levels, at: At, type: FieldType, rules: ValueRules): Compiled {
+  if (type.kind === 'struct') return compileStruct(levels, at, type.fields, rules);
+  if (type.kind === 'list') return compileList(levels, at, type.item, rules);
+  const value = levels.add(at.level, scalar(at.leaf, type, rules));
+  return { value, ok: `(${at.leaf} IS NULL OR ${value} IS NOT NULL)` };
+}
+
+type StructFields = readonly { readonly name: string; readonly type: FieldType }[];
+
+const structSpec = (fields: StructFields): string =>
+  quoteText(JSON.stringify(Object.fromEntries(fields.map(({ name, type }) => [name, leafOf(type)]))));
+
+const packed = (fields: StructFields, values: readonly string[]): string =>
+  `struct_pack(${fields.map(({ name }, index) => `${quoteName(name)} := ${values[index]}`).join(', ')})`;
+
+function compileStruct(levels: Levels, at: At, fields: StructFields, rules: ValueRules): Compiled {
+  const object = levels.add(at.level, objectOf(at.leaf, structSpec(fields)));
+  const parts = fields.map(({ type }, index) => {
+    const leaf = levels.add(at.level + 1, `struct_extract_at(${object}, ${index + 1})`);
+    return compileType(levels, { leaf, level: at.level + 2 }, type, rules);
+  });
+  const all = parts.map(({ ok }) => ok).join(' AND ');
+  return {
+    value: `CASE WHEN ${object} IS NOT NULL THEN ${packed(
+      fields,
+      parts.map(({ value }) => value),
+    )} END`,
+    ok: `(${at.leaf} IS NULL OR (${object} IS NOT NULL AND ${all}))`,
+  };
+}
+
+/** Lists of scalars and of flat structs. An item that is not accepted becomes NULL, and the counts of non-NULL items differ. */
+function compileList(levels: Levels, at: At, item: FieldType, rules: ValueRules): Compiled {
+  if (item.kind === 'list') throw new Unsupported();
+  const spec = quoteText(JSON.stringify([leafOf(item)]));
+  const list = levels.add(at.level, `CASE WHEN starts_with(${at.leaf}, '[') THEN json_transform(${at.leaf}, ${spec}) END`);
+  const value = levels.add(
+    at.level + 1,
+    item.kind === 'struct'
+      ? structItems(list, item.fields, rules)
+      : `list_transform(${list}, lambda e: ${scalar('e', item, rules)})`,
+  );
+  return { value, ok: `(${at.leaf} IS NULL OR (${list} IS NOT NULL AND list_count(${list}) = list_count(${value})))` };
+}
+
+function structItems(list: string, fields: StructFields, rules: ValueRules): string {
+  if (fields.some(({ type }) => type.kind === 'struct' || type.kind === 'list')) throw new Unsupported();
+  const objects = `list_transform(${list}, lambda e: ${objectOf('e', structSpec(fields))})`;
+  const raw = fields.map((_, index) => `struct_extract_at(o, ${index + 1})`);
+  const casts = fields.map(({ type }, index) => `c${index} := ${scalar(raw[index] ?? '', type, rules)}`);
+  const leaves = fields.map((_, index) => `l${index} := ${raw[index]} IS NULL`);
+  const tried = `list_transform(${objects}, lambda o: CASE WHEN o IS NOT NULL THEN struct_pack(${[...casts, ...leaves].join(', ')}) END)`;
+  const all = fields.map((_, index) => `(t.l${index} OR t.c${index} IS NOT NULL)`).join(' AND ');
+  return `list_transform(${tried}, lambda t: CASE WHEN ${all} THEN ${packed(
+    fields,
+    fields.map((_, index) => `t.c${index}`),
+  )} END)`;
+}
+
+/** A bare key; one that looks like JSON is read by model/convert. */
+function fromKey(levels: Levels, field: PlannedField): Compiled {
+  const isBare = `starts_with(_k, 'k') AND NOT starts_with(_k, 'k{') AND NOT starts_with(_k, 'k"')`;
+  const text = levels.add(0, `CASE WHEN ${isBare} THEN substr(_k, 2) END`);
+  const value = levels.add(1, field.type.kind === 'varchar' ? limited(text, field.type.charsMax) : scalarOfText(text, field));
+  return { value, ok: `${value} IS NOT NULL` };
+}
+
+function scalarOfText(text: string, field: PlannedField): string {
+  if (leafOf(field.type) === 'JSON') throw new Unsupported();
+  return scalar(text, field.type, field.rules);
+}
+
+/** The value of a leaf, or NULL when the leaf is NULL or not surely exact. */
+function scalar(leaf: string, type: FieldType, rules: ValueRules): string {
+  switch (type.kind) {
+    case 'varchar':
+      return varchar(leaf, type.charsMax);
+    case 'json':
+      // The leaf is DuckDB's own writing of the value: it is the sender's only if the whole message reads the same.
+      return `CASE WHEN json(_v) = _v THEN ${leaf} END`;
+    case 'blob':
+      return matched(leaf, BASE64_LEAF, `from_base64(${leaf}[2:-2])`);
+    case 'boolean':
+      return `CASE ${leaf} WHEN 'true' THEN true WHEN 'false' THEN false END`;
+    case 'bigint':
+      return matched(leaf, String.raw`-?[0-9]{1,18}|-?[0-9]{1,15}\.0{1,3}`, tryCast(leaf, type));
+    case 'integer':
+      return matched(leaf, String.raw`-?[0-9]{1,10}(?:\.0{1,3})?`, tryCast(leaf, type));
+    case 'double':
+      return matched(leaf, String.raw`-?[0-9]{1,15}(?:\.[0-9]{1,17})?`, tryCast(leaf, type));
+    case 'decimal': {
+      const whole = Math.max(1, type.precision - type.scale);
+      const fraction = type.scale === 0 ? String.raw`(?:\.0)?` : String.raw`(?:\.[0-9]{1,${type.scale}})?`;
+      return matched(leaf, `-?[0-9]{1,${whole}}${fraction}`, tryCast(leaf, type));
+    }
+    case 'date':
+      if (rules.format !== 'iso8601') throw new Unsupported();
+      return matched(leaf, '(?:19|20|21)[0-9]{2}-[01][0-9]-[0-3][0-9]', tryCast(leaf, type));
+    case 'timestamp':
+      return timestamp(leaf, rules);
+    default:
+      throw new Unsupported();
+  }
+}
+
+const BASE64_LEAF = '"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?"';
+
+const matched = (leaf: string, regex: string, value: string): string =>
+  `CASE WHEN regexp_full_match(${leaf}, ${quoteText(regex)}) THEN ${value} END`;
+
+const tryCast = (leaf: string, type: FieldType): string => `TRY_CAST(${leaf} AS ${duckdbType(type)})`;
+
+const limited = (text: string, charsMax: number | null): string =>
+  charsMax === null ? text : `CASE WHEN length(${text}) <= ${charsMax} THEN ${text} END`;
+
+/** Without a backslash the text stands between the quotes; integers and booleans are written in one way only. */
+function varchar(leaf: string, charsMax: number | null): string {
+  const bare = '-?[0-9]+|true|false';
+  const text = `CASE WHEN starts_with(${leaf}, '"') THEN
+      CASE WHEN contains(${leaf}, '\\') THEN ${leaf}->>'$' ELSE ${leaf}[2:-2] END
+    WHEN regexp_full_match(${leaf}, ${quoteText(bare)}) THEN ${leaf}::VARCHAR END`;
+  return limited(text, charsMax);
+}
+
+function timestamp(leaf: string, rules: ValueRules): string {
+  if (rules.format === 'epoch_ms') {
+    return matched(leaf, '[0-9]{1,13}|-[0-9]{1,12}', `make_timestamptz(TRY_CAST(${leaf} AS BIGINT) * 1000)`);
+  }
+  if (rules.format === 'epoch_s') {
+    const micros = `CAST(TRY_CAST(${leaf} AS DECIMAL(18,6)) * 1000000 AS BIGINT)`;
+    return matched(leaf, String.raw`[0-9]{1,10}(?:\.[0-9]{1,6})?`, `make_timestamptz(${micros})`);
+  }
+  if (rules.format !== 'iso8601') throw new Unsupported();
+  // A local time needs the rules of its zone: model/convert knows gaps and overlaps.
+  const optional = rules.timezone === null || rules.timezone === 'UTC' ? '?' : '';
+  const day = '(?:19|20|21)[0-9]{2}-[01][0-9]-[0-3][0-9]';
+  const time = String.raw`(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?`;
+  const zone = `(?:Z|[-+](?:0[0-9]|1[0-4]):[0-5][0-9])${optional}`;
+  return matched(leaf, `${day}[T ]${time}${zone}`, `TRY_CAST(${leaf} AS TIMESTAMPTZ)`);
+}
