@@ -74,7 +74,7 @@ export function toConfig(raw: RawConfig, feeds: readonly Feed[], path: string): 
 const isAddress = (path: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(path);
 const absolute = (folder: string, path: string): string => (isAddress(path) ? path : resolve(folder, path));
 
-function toKafka(raw: NonNullable<RawConfig['kafka']>): KafkaConfig {
+export function toKafka(raw: NonNullable<RawConfig['kafka']>): KafkaConfig {
   const servers = raw.bootstrap_servers ?? 'localhost:9092';
   return {
     bootstrapServers: [servers].flat().flatMap((list) => list.split(',').map((server) => server.trim())),

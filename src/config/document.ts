@@ -16,7 +16,7 @@ export type Document = {
 const UNUSABLE_KEYS = new Set(['__proto__', 'prototype', 'constructor']);
 
 const WORDS: Readonly<Record<string, string>> = {
-  InvalidSymbol: 'a word that is no JSON value; texts stand in double quotes',
+  InvalidSymbol: 'this is no JSON; keys and texts stand in double quotes',
   InvalidNumberFormat: 'a number that is not written as JSON wants it',
   PropertyNameExpected: 'a key in double quotes is expected here',
   ValueExpected: 'a value is expected here',
@@ -36,10 +36,11 @@ const WORDS: Readonly<Record<string, string>> = {
 
 export function parseDocument(textWithMark: string): Document {
   const text = textWithMark.replace(/^\uFEFF/, ' ');
+  if (text.trim() === '') return unreadable([{ path: [], line: 1, message: 'the file is empty' }]);
   const lineAt = lineIndex(text);
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { allowTrailingComma: true });
-  if (errors.length > 0 || root === undefined) return unreadable(errors, lineAt);
+  if (errors.length > 0 || root === undefined) return unreadable(toProblems(errors, lineAt));
   const lines = new Map<string, number>();
   const problems: Problem[] = [];
   const value = toValue(root, [], { lines, problems, lineAt });
@@ -57,17 +58,16 @@ export function parseDocument(textWithMark: string): Document {
   };
 }
 
-function unreadable(errors: readonly ParseError[], lineAt: (offset: number) => number): Document {
-  const seen = new Set<number>();
-  const problems: Problem[] = [];
-  // A missing comma makes the parser complain several times on one line: the first is the cause.
-  for (const error of errors) {
-    const line = lineAt(error.offset);
-    if (!seen.has(line)) problems.push({ path: [], line, message: wordsFor(error.error) });
-    seen.add(line);
+const unreadable = (problems: readonly Problem[]): Document => ({ value: undefined, problems, readable: false, lineOf: () => 1 });
+
+/** A missing comma makes the parser complain several times on one line: the first is the cause. */
+function toProblems(errors: readonly ParseError[], lineAt: (offset: number) => number): Problem[] {
+  const first = new Map<number, Problem>();
+  for (const { error, offset } of errors) {
+    const line = lineAt(offset);
+    if (!first.has(line)) first.set(line, { path: [], line, message: wordsFor(error) });
   }
-  if (problems.length === 0) problems.push({ path: [], line: 1, message: 'the file is empty' });
-  return { value: undefined, problems, readable: false, lineOf: () => 1 };
+  return [...first.values()];
 }
 
 const wordsFor = (code: ParseErrorCode): string => WORDS[printParseErrorCode(code)] ?? 'not valid JSON';

@@ -45,6 +45,8 @@ function shape(schema: Walked): Json {
       return { const: part('literal') };
     case 'array':
       return { type: 'array', items: walk(part('item')) };
+    case 'custom':
+      return walk(schema.pipe?.[1]);
     case 'record':
       return { type: 'object', additionalProperties: walk(part('value')) };
     case 'union':

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { LakeError } from '../errors.ts';
-import { type Config, toConfig } from './config.ts';
+import { type Config, toConfig, toKafka } from './config.ts';
 import { type Document, parseDocument } from './document.ts';
 import { readFeed } from './feed-rules.ts';
 import { checkFeedsTogether, type PlacedFeed } from './feeds-rules.ts';
@@ -84,7 +84,7 @@ function check(value: unknown, path: string): { config: Config | null; problems:
       if (!known) problems.push({ ...problem, path: ['feeds', index, ...problem.path] });
     }
   }
-  problems.push(...checkFeedsTogether(placed));
+  problems.push(...checkFeedsTogether(placed), ...checkGroups(raw));
   if (problems.length > 0 || raw === null) return { config: null, problems };
   return {
     config: toConfig(
@@ -94,6 +94,19 @@ function check(value: unknown, path: string): { config: Config | null; problems:
     ),
     problems,
   };
+}
+
+/** Two pipelines in one group would take each other's partitions. */
+function checkGroups(raw: RawConfig | null): Problem[] {
+  if (raw === null) return [];
+  const { groupId, warehouseGroupId } = toKafka(raw.kafka ?? {});
+  if (groupId !== warehouseGroupId) return [];
+  return [
+    {
+      path: ['kafka', 'warehouse_group_id'],
+      message: `kafka.warehouse_group_id and kafka.group_id are both "${groupId}"; they must differ`,
+    },
+  ];
 }
 
 const engineOf = (raw: RawConfig | null): 'mysql' | 'duckdb' => raw?.warehouse?.engine ?? 'duckdb';
@@ -106,7 +119,8 @@ function listOfFeeds(value: unknown): readonly unknown[] {
 type Context = { readonly file: string; readonly document: Document; readonly flags: Overridden; readonly filled: Interpolated };
 
 function toIssues(problems: readonly Problem[], { file, document, flags, filled }: Context): ConfigIssue[] {
-  const feeds = listOfFeeds(filled.value);
+  // The name as the file has it: one that came from outside is not repeated.
+  const feeds = listOfFeeds(document.value);
   const issues = problems.map((problem) => {
     const line = problem.line ?? document.lineOf(problem.path);
     const place = { file, line, flag: flags.flagAt(problem.path), feed: feedNameAt(feeds, problem.path) };

@@ -45,8 +45,9 @@ export function applyOverrides(value: unknown, overrides: Overrides): Overridden
   const flags = new Map<string, string>();
   const problems: Problem[] = [];
   let root = value;
+  const given = new Map(Object.entries(overrides));
   for (const [name, [section, key]] of Object.entries(PLACES)) {
-    const text = overrides[name as OverrideName];
+    const text = given.get(name);
     if (text === undefined) continue;
     const flag = flagOf(name);
     flags.set(`${section}.${key}`, flag);

@@ -4,8 +4,35 @@ import * as v from 'valibot';
 import { didYouMean } from './suggest.ts';
 import { parseBytes, parseSeconds } from './units.ts';
 
-/** `v.object` that also names every key it does not know (valibot's strictObject stops at the first). */
+export const KINDS: Readonly<Record<string, string>> = {
+  string: 'a text',
+  number: 'a number',
+  boolean: 'true or false',
+  Array: 'a list',
+  Object: 'an object',
+  // What v.custom expects, which is only used for objects.
+  unknown: 'an object',
+};
+
+export function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'boolean' ? String(value) : (KINDS[typeof value] ?? 'an object');
+}
+
+/** To valibot's objects and records a list is an object as well. */
+export const plainObject = v.custom<Readonly<Record<string, unknown>>>(
+  (input) => input !== null && typeof input === 'object' && !Array.isArray(input),
+  (issue) => `must be an object, not ${kindOf(issue.input)}`,
+);
+
+/** An object that names every key it does not know (valibot's strictObject stops at the first). */
 export function object<const Entries extends v.ObjectEntries>(entries: Entries) {
+  return v.pipe(plainObject, objectOf(entries));
+}
+
+/** The same without the guard against lists, as an option of a variant. */
+export function objectOf<const Entries extends v.ObjectEntries>(entries: Entries) {
   const known = Object.keys(entries);
   return v.pipe(
     v.looseObject(entries),
@@ -21,6 +48,11 @@ export function object<const Entries extends v.ObjectEntries>(entries: Entries) 
       }
     }),
   );
+}
+
+/** Names chosen by the user to values of one kind. */
+export function namesTo<const Value extends v.GenericSchema<unknown, unknown>>(value: Value) {
+  return v.pipe(plainObject, v.record(v.string(), value));
 }
 
 /** Metadata that replaces what the schema walk would say; see json-schema.ts. */

@@ -4,7 +4,20 @@ import * as v from 'valibot';
 
 export type { BatchConfig, Compression, Config, KafkaConfig, LakeConfig, MysqlConfig, WarehouseConfig } from './config.ts';
 
-import { bytes, matching, object, ratio, seconds, text, timezone, wholeNumber, yesOrNo } from './parts.ts';
+import {
+  bytes,
+  matching,
+  namesTo,
+  object,
+  objectOf,
+  plainObject,
+  ratio,
+  seconds,
+  text,
+  timezone,
+  wholeNumber,
+  yesOrNo,
+} from './parts.ts';
 
 export const FEED_NAME = /^[a-z][a-z0-9_]{0,47}$/;
 const SERVER_LIST = /^\s*(\[[0-9a-fA-F:.]+\]|[^\s:,[\]]+):\d{1,5}\s*(,\s*(\[[0-9a-fA-F:.]+\]|[^\s:,[\]]+):\d{1,5}\s*)*$/;
@@ -49,7 +62,7 @@ const mysqlName = matching(
   'must be letters, digits and _, at most 64, not beginning with a digit',
 );
 
-const mysql = object({
+const mysql = objectOf({
   engine: v.literal('mysql'),
   host: v.optional(text),
   port: v.optional(wholeNumber(1, 65_535)),
@@ -58,7 +71,7 @@ const mysql = object({
   database: v.optional(mysqlName),
   ssl: v.optional(v.union([yesOrNo, tls])),
 });
-const duckdb = object({ engine: v.literal('duckdb'), path: v.optional(text) });
+const duckdb = objectOf({ engine: v.literal('duckdb'), path: v.optional(text) });
 
 const batch = object({
   batch_size: v.optional(described(wholeNumber(1, 10_000_000), 'A lake batch closes at this many messages.')),
@@ -82,7 +95,7 @@ export const fieldSchema = object({
   timezone: v.optional(timezone),
 });
 
-const feedFields = v.union([v.record(v.string(), v.union([text, fieldSchema])), v.array(text)]);
+const feedFields = v.union([namesTo(v.union([text, fieldSchema])), v.array(text)]);
 
 export const feedSchema = object({
   feed_name: matching(FEED_NAME, 'must match [a-z][a-z0-9_]{0,47}: lower-case letters, digits and _, at most 48'),
@@ -132,7 +145,7 @@ export const configSchema = object({
   $schema: v.optional(v.string()),
   kafka: v.optional(kafka),
   lake: v.optional(lake),
-  warehouse: v.nullish(v.variant('engine', [mysql, duckdb])),
+  warehouse: v.nullish(v.pipe(plainObject, v.variant('engine', [mysql, duckdb]))),
   batch: v.optional(batch),
   governance: v.optional(
     object({ created_by: v.optional(described(wholeNumber(0, 2_147_483_647), 'User id written to the registry.')) }),

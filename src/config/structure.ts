@@ -1,6 +1,7 @@
 // The shape of feeds.json judged by valibot, its findings told in our words: what is wanted, what is there, what was meant.
 import * as v from 'valibot';
 import { isPrefix, type JsonPath, type Problem, pathInFeed } from './issues.ts';
+import { KINDS, kindOf } from './parts.ts';
 import { feedSchema, type RawFeed } from './schema.ts';
 import { didYouMean } from './suggest.ts';
 
@@ -58,7 +59,7 @@ function explain(issue: Issue, above: JsonPath): Problem[] {
   // Two schemas of one union may refuse the same value in the same kind: say what the fitting kind lacks.
   const fitting = inner.find((sub) => sub.kind === 'validation');
   if (issue.type === 'union' && fitting) return explain(fitting, path);
-  const unknownKey = issue.type === 'raw_check';
+  const unknownKey = issue.type === 'raw_check' && issue.path?.at(-1)?.origin === 'key';
   const place = pathInFeed(unknownKey ? path.slice(0, -1) : path);
   const message = messageOf(issue);
   if (place === '') return [{ path, message: unknownKey ? message : `the value ${message}` }];
@@ -80,21 +81,7 @@ function messageOf(issue: Issue): string {
 /** `("a" | "b")` → ["a", "b"]. */
 const choicesIn = (expected: string): string[] => [...expected.matchAll(/"([^"]*)"/g)].map((match) => match[1] ?? '');
 
-const KINDS: Readonly<Record<string, string>> = {
-  string: 'a text',
-  number: 'a number',
-  boolean: 'true or false',
-  Array: 'a list',
-  Object: 'an object',
-};
-
 function wantedBy(issue: Issue): string {
   const names = (issue.expected ?? '').replace(/[()]/g, '').split(/\s*\|\s*/);
   return [...new Set(names.map((name) => KINDS[name] ?? name))].join(' or ');
-}
-
-function kindOf(value: unknown): string {
-  if (value === null) return 'null';
-  if (Array.isArray(value)) return 'a list';
-  return typeof value === 'boolean' ? String(value) : (KINDS[typeof value] ?? 'an object');
 }

@@ -31,7 +31,9 @@ export function nearest(word: string, known: readonly string[]): string | null {
   let best: { word: string; distance: number } | null = null;
   for (const candidate of known) {
     const other = plain(candidate);
-    const related = wanted.length >= 3 && (other.startsWith(wanted) || other.endsWith(wanted));
+    const related =
+      wanted.length >= 3 &&
+      (other.startsWith(wanted) || other.endsWith(wanted) || (other.length >= 3 && wanted.startsWith(other)));
     const distance = related ? 1 : editDistance(wanted, other);
     if (distance > Math.max(1, Math.floor(Math.max(wanted.length, other.length) / 3))) continue;
     if (best === null || distance < best.distance) best = { word: candidate, distance };
