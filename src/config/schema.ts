@@ -2,8 +2,6 @@
 // a key is missing in config.ts. feeds.schema.json is generated from here (scripts/feeds-schema.ts).
 import * as v from 'valibot';
 
-export type { BatchConfig, Compression, Config, KafkaConfig, LakeConfig, MysqlConfig, WarehouseConfig } from './config.ts';
-
 import {
   bytes,
   matching,

@@ -1,6 +1,7 @@
 // A feeds.json in memory and the texts of its issues.
+
+import type { Config } from '../../src/config/config.ts';
 import { findConfigIssues, type LoadOptions, loadConfig } from '../../src/config/load.ts';
-import type { Config } from '../../src/config/schema.ts';
 import type { Feed } from '../../src/model/feed.ts';
 
 export type Json = Readonly<Record<string, unknown>>;
