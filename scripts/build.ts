@@ -18,7 +18,7 @@ import { zstdCompressSync } from 'node:zlib';
 import type { BunPlugin } from 'bun';
 import packageJson from '../package.json' with { type: 'json' };
 import type { BuildInfo } from '../src/version.ts';
-import { root, say } from './common.ts';
+import { root, runScript, ScriptError, say } from './common.ts';
 
 const binary = join(root, 'dist/lake');
 const workFolder = join(root, 'dist/.native');
@@ -83,7 +83,8 @@ export async function buildLake({ entry = join(root, 'src/main.ts'), outfile = b
   const buildFolder = mkdtempSync(join(dirname(outfile), '.build-'));
   const partial = join(buildFolder, basename(outfile));
   try {
-    await Bun.build({
+    const built = await Bun.build({
+      throw: false,
       entrypoints: [entry],
       // A .env or bunfig.toml that lies about on a server must not change what lake does.
       compile: { outfile: partial, autoloadDotenv: false, autoloadBunfig: false },
@@ -100,6 +101,7 @@ export async function buildLake({ entry = join(root, 'src/main.ts'), outfile = b
         }),
       },
     });
+    if (!built.success) throw new ScriptError(`dist/lake cannot be built:\n${built.logs.map(String).join('\n')}`);
     // A running lake keeps the file it was started from.
     renameSync(partial, outfile);
   } finally {
@@ -132,8 +134,10 @@ export async function ensureBuilt(): Promise<string> {
 }
 
 if (import.meta.main) {
-  const [entry, outfile] = process.argv.slice(2).map((path) => resolve(path));
-  await buildLake({ ...(entry === undefined ? {} : { entry }), ...(outfile === undefined ? {} : { outfile }) });
-  const built = outfile ?? binary;
-  say(`built ${built} (${Math.round(statSync(built).size / 1e6)} MB)`);
+  await runScript(async () => {
+    const [entry, outfile = binary] = process.argv.slice(2).map((path) => resolve(path));
+    await buildLake({ outfile, ...(entry === undefined ? {} : { entry }) });
+    say(`built ${outfile} (${Math.round(statSync(outfile).size / 1e6)} MB)`);
+    return 0;
+  });
 }

@@ -15,6 +15,7 @@ import { startServices } from './services.ts';
 export const samplesPath = join(servicesFolder, 'samples.json');
 const partitionCount = 3;
 const sendCountMax = 5_000;
+const leaderMsMax = 30_000;
 
 /** FNV-1a over the key, so that a key stays in one partition. */
 function partitionOf(key: string, count: number): number {
@@ -44,6 +45,21 @@ async function createTopics(admin: Admin, topics: ReadonlyMap<string, { table: b
       ],
     })),
   });
+}
+
+type TopicEnds = Awaited<ReturnType<Admin['fetchTopicOffsets']>>;
+
+/** Right after its creation a topic's leaders may not know yet that they are. */
+async function endsOf(admin: Admin, topic: string): Promise<TopicEnds> {
+  const endMs = performance.now() + leaderMsMax;
+  for (;;) {
+    try {
+      return (await admin.fetchTopicOffsets(topic)).sort((a, b) => a.partition - b.partition);
+    } catch (error) {
+      if (performance.now() > endMs) throw error;
+      await Bun.sleep(100);
+    }
+  }
 }
 
 /** The last message of a partition: even log compaction keeps it. */
@@ -78,7 +94,7 @@ type TopicWork = { readonly topic: string; readonly missing: readonly SampleMess
 
 /** Per partition what is still to be sent; null when the topic holds something that is not ours. */
 async function workOn(kafka: Kafka, admin: Admin, topic: string, messages: readonly SampleMessage[]): Promise<TopicWork | null> {
-  const ends = (await admin.fetchTopicOffsets(topic)).sort((a, b) => a.partition - b.partition);
+  const ends = await endsOf(admin, topic);
   const wanted = byPartition(messages, ends.length);
   const missing: SampleMessage[][] = [];
   for (const [partition, expected] of wanted.entries()) {

@@ -3,6 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { type Admin, CompressionTypes, type Consumer, Kafka, logLevel, type Producer } from 'kafkajs';
+import { until } from './until.ts';
 
 export type TestMessage = {
   readonly partition?: number;
@@ -102,6 +103,10 @@ export function kafkaAt(bootstrap: string): TestKafka {
       await (await admin.get()).createTopics({
         waitForLeaders: true,
         topics: [{ topic: name, numPartitions: partitions, replicationFactor: 1, configEntries }],
+      });
+      // Right after that its leaders may not know yet that they are.
+      await until(async () => await (await admin.get()).fetchTopicOffsets(name).catch(() => null), {
+        what: `${name} has leaders`,
       });
       return name;
     },

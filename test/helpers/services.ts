@@ -2,13 +2,12 @@
 // they are started for this run. Whatever is started here ends with the process, even if that is killed.
 
 import { setDefaultTimeout } from 'bun:test';
-import { spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startBroker } from '../../scripts/service/kafka-broker.ts';
-import { endProcess, freePort, isAlive, type ProcessRef } from '../../scripts/service/process.ts';
+import { endProcess, endWithParent, freePort, isAlive, type ProcessRef } from '../../scripts/service/process.ts';
 import { kafkaAt, type TestKafka } from './kafka.ts';
 
 // Bun's own 5 s is less than a broker takes to come back; bunfig.toml cannot say so.
@@ -21,14 +20,6 @@ function baseFolder(): string {
   if (given) return given;
   base ??= mkdtempSync(join(tmpdir(), 'lake-test-'));
   return base;
-}
-
-/** Ends the broker and removes its folder when this process is gone, however it went: `bun test` runs no exit handlers. */
-function endWithUs(ref: ProcessRef, folder: string): void {
-  const watch =
-    'while kill -0 "$1" && kill -0 "$2"; do sleep 1; done 2>/dev/null; kill -0 "$1" 2>/dev/null && exit; kill -9 "$2"; rm -rf "$3"';
-  const args = ['-c', watch, 'watch', String(process.pid), String(ref.pid), base ?? folder];
-  spawn('sh', args, { detached: true, stdio: 'ignore' }).unref();
 }
 
 let shared: Promise<TestKafka> | null = null;
@@ -64,7 +55,8 @@ export async function startPrivateKafka(): Promise<PrivateKafka> {
       port,
       settings: { 'broker.session.timeout.ms': '2000', 'broker.heartbeat.interval.ms': '500' },
     });
-    endWithUs(ref, folder);
+    // `bun test` runs no exit handlers.
+    endWithParent(ref, base ?? folder);
     return ref;
   };
   let ref = await start();
