@@ -19,7 +19,7 @@ dependencies_are_current() {
 if ! dependencies_are_current; then
   command -v npm >/dev/null 2>&1 || fail 'npm is missing: install Node.js 20 or newer (https://nodejs.org), then run this again'
   echo 'installing the dependencies (npm ci)' >&2
-  npm ci --no-audit --no-fund --loglevel=error >&2 || fail 'npm ci ended with an error, see above'
+  npm ci --no-audit --no-fund --no-update-notifier --loglevel=error >&2 || fail 'npm ci ended with an error, see above'
   cp package-lock.json node_modules/.lake-package-lock.json
 fi
 

@@ -85,16 +85,10 @@ export async function ensureKafkaJars(): Promise<string> {
   try {
     const pom = join(root, 'scripts/service/kafka-pom.xml');
     const target = `-DoutputDirectory=${partial}`;
-    const maven = await run([
-      'mvn',
-      '-B',
-      '-q',
-      '-f',
-      pom,
-      `-Dkafka.version=${kafkaVersion}`,
-      'dependency:copy-dependencies',
-      target,
-    ]);
+    // Java takes the home from the password file, which has none for the users of some containers.
+    const options = `${process.env['MAVEN_OPTS'] ?? ''} -Duser.home=${homedir()}`.trim();
+    const command = ['mvn', '-B', '-q', '-f', pom, `-Dkafka.version=${kafkaVersion}`, 'dependency:copy-dependencies', target];
+    const maven = await run(command, { MAVEN_OPTS: options });
     if (!maven.ok) throw new ScriptError(`Kafka's jars cannot be fetched: mvn said\n${maven.output.slice(-3000)}`);
     if (!existsSync(jars)) renameSync(partial, jars);
   } finally {
