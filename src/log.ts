@@ -9,8 +9,21 @@ export type Log = Readonly<Record<LogLevel, (event: string, fields?: LogFields) 
 
 const RANK: Record<LogLevel, number> = { error: 0, warn: 1, info: 2, debug: 3 };
 const FIELD_ORDER = [
-  'feed', 'target', 'topic', 'partition', 'offsets', 'version', 'messages', 'rows', 'dead_letters', 'tombstones', 'files', 'bytes',
-  'duration_ms', 'attempt', 'code',
+  'feed',
+  'target',
+  'topic',
+  'partition',
+  'offsets',
+  'version',
+  'messages',
+  'rows',
+  'dead_letters',
+  'tombstones',
+  'files',
+  'bytes',
+  'duration_ms',
+  'attempt',
+  'code',
 ];
 
 export function createLog(options: { level: LogLevel; format: LogFormat; write: (line: string) => void; now: () => Date }): Log {
@@ -39,7 +52,9 @@ function ordered(fields: LogFields): [string, string | number | bigint | boolean
     return index < 0 ? FIELD_ORDER.length : index;
   };
   return Object.entries(fields)
-    .flatMap(([name, value]): [string, string | number | bigint | boolean | null][] => (value === undefined ? [] : [[name, value]]))
+    .flatMap(([name, value]): [string, string | number | bigint | boolean | null][] =>
+      value === undefined ? [] : [[name, value]],
+    )
     .sort(([a], [b]) => rank(a) - rank(b));
 }
 

@@ -1,6 +1,13 @@
 // The connection to Kafka: kafkajs configured from ours, and its errors told in our words.
 
-import { type Admin, Kafka, type KafkaConfig as KafkaJsConfig, KafkaJSConnectionError, KafkaJSNumberOfRetriesExceeded, logLevel } from 'kafkajs';
+import {
+  type Admin,
+  Kafka,
+  KafkaJSConnectionError,
+  KafkaJSNumberOfRetriesExceeded,
+  type KafkaConfig as KafkaJsConfig,
+  logLevel,
+} from 'kafkajs';
 import type { KafkaConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -51,8 +58,14 @@ export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): 
   if (/SASL|authentication|AUTHORIZATION/i.test(`${text} ${type}`)) {
     return new LakeError('kafka_refused', `Kafka at ${config.bootstrapServers.join(', ')} refused ${doing}: ${text}`, { cause });
   }
-  if (cause instanceof KafkaJSConnectionError || cause instanceof KafkaJSNumberOfRetriesExceeded || /ECONN|connect|timed? ?out/i.test(text)) {
-    return new LakeError('kafka_unreachable', `Kafka at ${config.bootstrapServers.join(', ')} does not answer (${doing})`, { cause });
+  if (
+    cause instanceof KafkaJSConnectionError ||
+    cause instanceof KafkaJSNumberOfRetriesExceeded ||
+    /ECONN|connect|timed? ?out/i.test(text)
+  ) {
+    return new LakeError('kafka_unreachable', `Kafka at ${config.bootstrapServers.join(', ')} does not answer (${doing})`, {
+      cause,
+    });
   }
   return new LakeError('kafka_refused', `Kafka answered to ${doing}: ${text}`, { cause });
 }

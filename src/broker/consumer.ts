@@ -33,7 +33,9 @@ export type GroupConsumer = {
   /** Stops fetching a partition until the next assignment or seek. */
   leaveAlone(partition: TopicPartition): void;
   /** Advisory group offsets (next offsets). Never throws: positions are what counts. */
-  commitGroupOffsets(offsets: ReadonlyMap<string, { readonly partition: TopicPartition; readonly offset: bigint }>): Promise<void>;
+  commitGroupOffsets(
+    offsets: ReadonlyMap<string, { readonly partition: TopicPartition; readonly offset: bigint }>,
+  ): Promise<void>;
   /** No more record sets are handed over; the membership stays. */
   pauseAll(): void;
   /** Leaves the group and closes. */
@@ -137,7 +139,10 @@ export function createGroupConsumer(options: {
       try {
         await consumer.commitOffsets(list);
       } catch (error) {
-        log.warn('group_offsets_not_committed', { topic: list[0]?.topic, reason: error instanceof Error ? error.message : String(error) });
+        log.warn('group_offsets_not_committed', {
+          topic: list[0]?.topic,
+          reason: error instanceof Error ? error.message : String(error),
+        });
       }
     },
     pauseAll: () => {

@@ -50,7 +50,15 @@ export function rewriteFetchResponse(frame: Buffer, version: number, hooks: Fetc
       const nextOffset = nextOffsetOf(records);
       if (nextOffset === null) continue;
       const { partition, lastStableOffset, logStartOffset, abortedTransactions } = header;
-      const ticket = hooks.onRecords({ topic, partition, records, nextOffset, lastStableOffset, logStartOffset, abortedTransactions });
+      const ticket = hooks.onRecords({
+        topic,
+        partition,
+        records,
+        nextOffset,
+        lastStableOffset,
+        logStartOffset,
+        abortedTransactions,
+      });
       out.push(frame.subarray(copied, sizeAt), ticketRecords(nextOffset - 1n, ticket));
       copied = at;
     }

@@ -59,7 +59,11 @@ export function readRecords(records: Buffer, from: bigint, aborted: readonly Abo
   for (let at = 0; at < records.length; at += size) {
     size = 12 + records.readInt32BE(at + 8);
     const magic = records.readInt8(at + MAGIC_AT);
-    if (magic !== 2) throw new LakeError('message_format', `messages are stored in format ${magic}; lake reads format 2, written since Kafka 0.11`);
+    if (magic !== 2)
+      throw new LakeError(
+        'message_format',
+        `messages are stored in format ${magic}; lake reads format 2, written since Kafka 0.11`,
+      );
     const baseOffset = records.readBigInt64BE(at);
     const lastOffset = baseOffset + BigInt(records.readInt32BE(at + 23));
     const attributes = records.readInt16BE(at + 21);
@@ -99,7 +103,16 @@ function readBatch(batch: Buffer, attributes: number, from: bigint, sink: Record
   const payload = codec === 0 ? batch : decompress(codec, batch.subarray(HEADER_BYTES));
   const cursor: Cursor = { at: codec === 0 ? HEADER_BYTES : 0 };
   const fromOffset = Number(from);
-  const part: RecordParts = { offset: 0, timestampMs: 0, keyStart: 0, keyLength: -1, valueStart: 0, valueLength: -1, headersStart: 0, headerCount: 0 };
+  const part: RecordParts = {
+    offset: 0,
+    timestampMs: 0,
+    keyStart: 0,
+    keyLength: -1,
+    valueStart: 0,
+    valueLength: -1,
+    headersStart: 0,
+    headerCount: 0,
+  };
   for (let index = 0; index < count; index++) {
     const length = readVarint(payload, cursor);
     const end = cursor.at + length;
@@ -139,12 +152,15 @@ export function readHeaders(bytes: Buffer, part: RecordParts): [string, Buffer |
 
 /** Offsets and milliseconds pass through doubles on the way to DuckDB; beyond 2^53 they would lose digits, so refuse. */
 function safe(value: bigint, what: string): number {
-  if (value > 9007199254740991n || value < -9007199254740991n) throw new LakeError('message_format', `${what} ${value} is beyond 2^53`);
+  if (value > 9007199254740991n || value < -9007199254740991n)
+    throw new LakeError('message_format', `${what} ${value} is beyond 2^53`);
   return Number(value);
 }
 
 const damaged = (baseOffset: number, index: number): LakeError =>
-  new LakeError('message_format', `record ${index} of the batch at offset ${baseOffset} is damaged`, { where: { offset: baseOffset } });
+  new LakeError('message_format', `record ${index} of the batch at offset ${baseOffset} is damaged`, {
+    where: { offset: baseOffset },
+  });
 
 function readVarint(bytes: Buffer, cursor: Cursor): number {
   let byte = bytes[cursor.at++] ?? 0;

@@ -25,7 +25,12 @@ export async function topicBounds(admin: KafkaAdmin, config: KafkaConfig, topic:
 }
 
 /** Per partition the first offset at or after `ms`, or the end when nothing is. */
-export async function offsetsAt(admin: KafkaAdmin, config: KafkaConfig, topic: string, ms: number): Promise<ReadonlyMap<number, Offset>> {
+export async function offsetsAt(
+  admin: KafkaAdmin,
+  config: KafkaConfig,
+  topic: string,
+  ms: number,
+): Promise<ReadonlyMap<number, Offset>> {
   try {
     const offsets = await admin.fetchTopicOffsetsByTimestamp(topic, ms);
     return new Map(offsets.map(({ partition, offset }) => [partition, toOffset(offset)]));

@@ -47,7 +47,8 @@ export class ChunkBuilder implements RecordSink {
     assert(length >= 0, 'a tombstone never enters a chunk');
     const end = part.valueStart + length;
     if (length === 0) return this.refuse(bytes, part, 'the value is empty');
-    if (this.holdsMark(bytes, part.valueStart, end)) return this.refuse(bytes, part, 'the value holds the raw control character 0x1E');
+    if (this.holdsMark(bytes, part.valueStart, end))
+      return this.refuse(bytes, part, 'the value holds the raw control character 0x1E');
     const index = this.count;
     if (index >= this.partitions.length) this.growArrays();
     if (this.valuesEnd + length + 1 > this.values.length) this.values = grown(this.values, this.valuesEnd, length + 1);
@@ -87,7 +88,8 @@ export class ChunkBuilder implements RecordSink {
   private appendKey(bytes: Buffer, part: RecordParts, index: number): void {
     const length = part.keyLength;
     this.keyLengths[index] = length;
-    if (this.keysEnd + Math.max(0, length) + 2 > this.keys.length) this.keys = grown(this.keys, this.keysEnd, Math.max(0, length) + 2);
+    if (this.keysEnd + Math.max(0, length) + 2 > this.keys.length)
+      this.keys = grown(this.keys, this.keysEnd, Math.max(0, length) + 2);
     if (index > 0) this.keys[this.keysEnd++] = SEPARATOR;
     if (length < 0) return;
     this.anyKey = true;

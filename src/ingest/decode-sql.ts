@@ -8,6 +8,7 @@ import type { FastPlan } from './decode-fast.ts';
 
 /** Per connection, remade for each chunk: the coordinates of its messages, in order. */
 export const LINEAGE_TABLE = 'lake_chunk';
+export const MESSAGES_TABLE = 'lake_chunk_messages';
 /** Per connection, remade when needed: rows from model/convert, and dead letters. */
 export const DECODED_TABLE = 'lake_chunk_decoded';
 export const LETTERS_TABLE = 'lake_chunk_letters';
@@ -51,16 +52,23 @@ function rowColumns(shape: RowShape, values: readonly string[], keyBlob: string)
   return [...values, '_partition', '_offset', '_time', keyBlob, ...headers, rowDay(shape, values[event])].join(', ');
 }
 
-/** Parameters: $1 the values, and $2 the keys if `keys` is not null. */
+/** Parameters: $1 the values, and $2 the keys if there are any. A table of its own, because a positional join is free between
+ *  tables, and dear with anything else. */
+export function messagesSql(keys: 'text' | 'hex' | null): string {
+  const key = keys === null ? '' : ', unnest(string_split(decode($2::BLOB), chr(30))) AS _raw_key';
+  return `CREATE OR REPLACE TEMP TABLE ${MESSAGES_TABLE} AS SELECT unnest(string_split(decode($1::BLOB), chr(30))) AS _v${key}`;
+}
+
 export function fastInsertSql(fast: FastPlan, shape: RowShape, rows: string, keys: 'text' | 'hex' | null): string {
-  const key = keys === null ? 'NULL::VARCHAR AS _raw_key' : 'unnest(string_split(decode($2::BLOB), chr(30))) AS _raw_key';
-  const messages = `SELECT unnest(string_split(decode($1::BLOB), chr(30))) AS _v, ${key}`;
   const keyText = keys === 'text' ? '_raw_key' : 'NULL::VARCHAR';
-  const base = `SELECT *, ${KAFKA_TIME} AS _time, ${keyText} AS _k FROM (SELECT * FROM temp.${LINEAGE_TABLE} POSITIONAL JOIN (${messages}))`;
+  const base = `SELECT *, ${KAFKA_TIME} AS _time, ${keyText} AS _k
+    FROM temp.${LINEAGE_TABLE} POSITIONAL JOIN temp.${MESSAGES_TABLE}`;
   const levels = fast.levels.reduce((from, columns) => `SELECT *, ${columns.join(', ')} FROM (${from})`, base);
   const accepted = ['_time IS NOT NULL', ...fast.conditions].join(' AND ');
   const keyBlob = keys === null ? 'NULL::BLOB' : keyBytes('_raw_key', keys);
-  return `INSERT INTO ${rows} SELECT ${rowColumns(shape, fast.values, keyBlob)} FROM (${levels}) WHERE ${accepted}`;
+  // random() keeps the optimizer from pushing the filter below the levels, which would compute every value twice.
+  const judged = `SELECT *, (${accepted}) AND random() >= 0 AS _accepted FROM (${levels})`;
+  return `INSERT INTO ${rows} SELECT ${rowColumns(shape, fast.values, keyBlob)} FROM (${judged}) WHERE _accepted`;
 }
 
 /** Indexes of a chunk's messages that are no staged row yet. */

@@ -127,8 +127,7 @@ async function decodeFast(
       ...headers,
     },
   });
-  const statement = sql.fastInsertSql(plan.fast, plan.shape, tables.rows, chunk.keys?.encoding ?? null);
-  const taken = await tryInsert(connection, statement, chunk);
+  const taken = await tryInsert(connection, plan, chunk, tables);
   if (taken === chunk.count) return [];
   const left = await query(connection, sql.leftOverSql(tables.rows));
   assert(left.length === chunk.count - taken, `${taken} rows were staged, ${left.length} of ${chunk.count} are missing`);
@@ -141,12 +140,22 @@ const headerColumn = (chunk: Chunk): ColumnValues => ({
 });
 
 /** A message that makes the statement itself fail must not stop the feed: then all of the chunk is decoded exactly. */
-async function tryInsert(connection: Connection, statement: string, chunk: Chunk): Promise<number> {
+async function tryInsert(
+  connection: Connection,
+  plan: DecodePlan & { fast: FastPlan },
+  chunk: Chunk,
+  tables: StagedTables,
+): Promise<number> {
+  const encoding = chunk.keys?.encoding ?? null;
+  const bytes = await blobs(chunk.keys ? [chunk.values, chunk.keys.bytes] : [chunk.values]);
   try {
-    return await run(connection, statement, await blobs(chunk.keys ? [chunk.values, chunk.keys.bytes] : [chunk.values]));
+    await run(connection, sql.messagesSql(encoding), bytes);
+    return await run(connection, sql.fastInsertSql(plan.fast, plan.shape, tables.rows, encoding));
   } catch (error) {
     if (error instanceof LakeError && error.code === 'engine_failed') return 0;
     throw error;
+  } finally {
+    await run(connection, `DROP TABLE IF EXISTS temp.${sql.MESSAGES_TABLE}`);
   }
 }
 

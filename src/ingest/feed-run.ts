@@ -79,10 +79,14 @@ export class FeedRun {
     return seeks;
   }
 
-  private async resumePartition(partition: number, known: { bounds: TopicBounds; starts: ReadonlyMap<number, Offset> }): Promise<Offset> {
+  private async resumePartition(
+    partition: number,
+    known: { bounds: TopicBounds; starts: ReadonlyMap<number, Offset> },
+  ): Promise<Offset> {
     const { feed, onGap } = this.options;
     const bounds = known.bounds.get(partition);
-    if (!bounds) throw new LakeError('topic_missing', `topic ${feed.topic} has no partition ${partition}`, { where: { topic: feed.topic } });
+    if (!bounds)
+      throw new LakeError('topic_missing', `topic ${feed.topic} has no partition ${partition}`, { where: { topic: feed.topic } });
     const state = this.lake.state();
     const plan = planResume({
       position: state.positions.get(partition) ?? null,
@@ -112,7 +116,12 @@ export class FeedRun {
         }
         const gap = { partition, start: plan.position, end: plan.low, reason: 'expired' };
         const answer = await this.lake.recordGaps([gap], this.options.signal);
-        this.options.log.warn('gap_recorded', { ...where, offsets: `${plan.position}-${plan.low}`, messages: lost, code: answer.kind });
+        this.options.log.warn('gap_recorded', {
+          ...where,
+          offsets: `${plan.position}-${plan.low}`,
+          messages: lost,
+          code: answer.kind,
+        });
         return this.resumePartition(partition, known);
       }
     }
@@ -137,7 +146,10 @@ export class FeedRun {
     const reading = this.reading.get(fetched.partition);
     if (!reading) return;
     this.stage.take(fetched, reading.position, reading.check);
-    this.reading.set(fetched.partition, { position: fetched.nextOffset > reading.position ? fetched.nextOffset : reading.position, check: null });
+    this.reading.set(fetched.partition, {
+      position: fetched.nextOffset > reading.position ? fetched.nextOffset : reading.position,
+      check: null,
+    });
   }
 
   get full(): boolean {
@@ -195,7 +207,8 @@ export class FeedRun {
       bytes: answer.bytes,
       duration_ms: nowMs() - startedMs,
     });
-    if (batch.deadLetters > 0) log.warn('messages_refused', { feed: this.feed.name, target: 'lake', dead_letters: batch.deadLetters });
+    if (batch.deadLetters > 0)
+      log.warn('messages_refused', { feed: this.feed.name, target: 'lake', dead_letters: batch.deadLetters });
     if (open.drift.size > 0) log.warn('fields_unknown', { feed: this.feed.name, fields: [...open.drift].sort().join(',') });
     return { kind: 'committed', partitions: batch.ranges.map(({ partition }) => partition) };
   }
@@ -203,11 +216,21 @@ export class FeedRun {
   private lost(answer: Exclude<CommitAnswer, { kind: 'committed' }>): RunOutcome {
     const reason = answer.kind === 'fenced' ? 'fenced' : answer.reason;
     this.conflicts++;
-    this.options.log.warn('commit_conflicted', { feed: this.feed.name, target: 'lake', version: answer.state.version, attempt: this.conflicts, reason });
+    this.options.log.warn('commit_conflicted', {
+      feed: this.feed.name,
+      target: 'lake',
+      version: answer.state.version,
+      attempt: this.conflicts,
+      reason,
+    });
     if (this.conflicts >= CONFLICTS_MAX) {
-      throw new LakeError('fenced', `feed ${this.feed.name} lost ${this.conflicts} commits in a row to another writer (${reason})`, {
-        where: { feed: this.feed.name, target: 'lake', version: answer.state.version },
-      });
+      throw new LakeError(
+        'fenced',
+        `feed ${this.feed.name} lost ${this.conflicts} commits in a row to another writer (${reason})`,
+        {
+          where: { feed: this.feed.name, target: 'lake', version: answer.state.version },
+        },
+      );
     }
     return { kind: 'read_again' };
   }
@@ -224,10 +247,14 @@ export class FeedRun {
     }
     const reason = `${verdict.refused} of the last ${verdict.messages} messages do not fit its schema`;
     await this.lake.stop(reason, signal);
-    return new LakeError('schema_refuses', `feed ${feed.name} is stopped: ${reason}; none of this batch was taken, nothing is lost`, {
-      where: { feed: feed.name, topic: feed.topic, target: 'lake' },
-      todo: `see why:  lake plan ${feed.name}; correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
-    });
+    return new LakeError(
+      'schema_refuses',
+      `feed ${feed.name} is stopped: ${reason}; none of this batch was taken, nothing is lost`,
+      {
+        where: { feed: feed.name, topic: feed.topic, target: 'lake' },
+        todo: `see why:  lake plan ${feed.name}; correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
+      },
+    );
   }
 
   /** Partitions that went to another member, or must be read again: what is staged for them is dropped (PROTOCOL K6). */

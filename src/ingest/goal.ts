@@ -27,7 +27,8 @@ export async function measureGoal(admin: KafkaAdmin, config: Config, runs: reado
   return {
     total: left(runs),
     left,
-    allTaken: (run) => [...run.reading].every(([partition, { position }]) => position >= (ends.get(run.feed.topic)?.get(partition)?.end ?? 0n)),
+    allTaken: (run) =>
+      [...run.reading].every(([partition, { position }]) => position >= (ends.get(run.feed.topic)?.get(partition)?.end ?? 0n)),
     leftNames: (some) =>
       some
         .flatMap((run) => leftOf(run).map((one) => ({ ...one, topic: run.feed.topic })))

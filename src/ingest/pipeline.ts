@@ -3,7 +3,13 @@
 // Invariant: whatever ends it, what is durable is exactly what the target's positions say.
 
 import { type KafkaAdmin, kafkaError } from '../broker/client.ts';
-import { type ConsumerHandlers, createGroupConsumer, type GroupConsumer, partitionKey, type TopicPartition } from '../broker/consumer.ts';
+import {
+  type ConsumerHandlers,
+  createGroupConsumer,
+  type GroupConsumer,
+  partitionKey,
+  type TopicPartition,
+} from '../broker/consumer.ts';
 import type { Fetched } from '../broker/fetch-response.ts';
 import type { Config } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
@@ -17,6 +23,8 @@ export type PipelineOptions = {
   readonly groupId: string;
   readonly admin: KafkaAdmin;
   readonly runs: readonly FeedRun[];
+  /** Feeds that could not be opened. */
+  readonly failures: ReadonlyMap<string, LakeError>;
   readonly changes: Changes;
   readonly untilCaughtUp: boolean;
   /** Bytes that may wait undecoded, and bytes of all batches that are not committed. */
@@ -32,7 +40,11 @@ export type PipelineOptions = {
 /** `total` is what was left to read at the start; null when the run has no end. */
 export type Progress = { readonly messages: number; readonly done: bigint; readonly total: bigint | null };
 
-export type PipelineResult = { readonly messages: number; readonly failures: ReadonlyMap<string, LakeError> };
+/** Messages committed by feed, and why feeds stopped. */
+export type PipelineResult = {
+  readonly messages: ReadonlyMap<string, number>;
+  readonly failures: ReadonlyMap<string, LakeError>;
+};
 
 const TICK_MS = 100;
 /** Once a second. */
@@ -42,7 +54,7 @@ const TIDY_MS = 60_000;
 const STALLED_MS_MAX = 5 * 60_000;
 
 /** Errors that concern one feed only; the others go on. */
-const FEED_ERRORS: ReadonlySet<string> = new Set([
+export const FEED_ERRORS: ReadonlySet<string> = new Set([
   'schema_refuses',
   'feed_stopped',
   'topic_missing',
@@ -61,7 +73,7 @@ export async function runPipeline(options: PipelineOptions): Promise<PipelineRes
 class Pipeline {
   private readonly options: PipelineOptions;
   private readonly runs: ReadonlyMap<string, FeedRun>;
-  private readonly failures = new Map<string, LakeError>();
+  private readonly failures: Map<string, LakeError>;
   private readonly consumer: GroupConsumer;
   /** null: the run has no end. */
   private goal: Goal | null = null;
@@ -77,6 +89,7 @@ class Pipeline {
 
   constructor(options: PipelineOptions) {
     this.options = options;
+    this.failures = new Map(options.failures);
     this.progressMs = options.nowMs();
     this.tidyMs = options.nowMs();
     this.runs = new Map(options.runs.map((run) => [run.feed.topic, run]));
@@ -102,7 +115,7 @@ class Pipeline {
     if (stop.aborted) stopped();
     const ticker = setInterval(() => this.tick(), TICK_MS);
     try {
-      if (!this.caughtUp() && !this.stopping) await this.consumer.run();
+      if (this.live().length > 0 && !this.caughtUp() && !this.stopping) await this.consumer.run();
       await changes.until(() => this.fatal !== null || this.stopping || this.live().length === 0 || this.caughtUp());
       if (this.fatal === null) await this.commitAll();
     } finally {
@@ -112,8 +125,7 @@ class Pipeline {
       await this.consumer.stop().catch(() => undefined);
     }
     if (this.fatal !== null) throw this.fatal;
-    const messages = this.options.runs.reduce((sum, run) => sum + run.messages, 0);
-    return { messages, failures: this.failures };
+    return { messages: new Map(this.options.runs.map((run) => [run.feed.name, run.messages])), failures: this.failures };
   }
 
   // ── assignment ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,7 +135,8 @@ class Pipeline {
     const seeks = new Map<string, bigint | null>();
     for (const run of this.live()) {
       const mine = partitions.filter(({ topic }) => topic === run.feed.topic).map(({ partition }) => partition);
-      for (const [partition, offset] of await this.resume(run, mine)) seeks.set(partitionKey({ topic: run.feed.topic, partition }), offset);
+      for (const [partition, offset] of await this.resume(run, mine))
+        seeks.set(partitionKey({ topic: run.feed.topic, partition }), offset);
     }
     this.options.changes.notify();
     return seeks;
@@ -154,7 +167,8 @@ class Pipeline {
     const partitions = [...run.reading.keys()];
     await run.drop();
     if (!this.isLive(run) || partitions.length === 0) return;
-    for (const [partition, offset] of await run.resume(partitions)) this.consumer.seek({ topic: run.feed.topic, partition }, offset);
+    for (const [partition, offset] of await run.resume(partitions))
+      this.consumer.seek({ topic: run.feed.topic, partition }, offset);
     this.options.changes.notify();
   }
 
@@ -205,7 +219,7 @@ class Pipeline {
 
   private closeDue(run: FeedRun): void {
     if (run.committing || run.stage.batch === null) return;
-    if (run.due || this.goal?.allTaken(run)) this.commit(run).catch(() => undefined);
+    if (run.due || run.stage.failed || this.goal?.allTaken(run)) this.commit(run).catch(() => undefined);
   }
 
   /** When all batches together reach the budget, the largest closes early. */

@@ -45,7 +45,7 @@ export type StageOptions = {
   /** Infers and pins the schema from the first chunk's values, then `inForce` answers. */
   readonly infer: (values: Uint8Array) => Promise<void>;
   /** Called when something was decoded (there may be room again) or went wrong. */
-  readonly changed: (error?: unknown) => void;
+  readonly changed: () => void;
 };
 
 export class Stage {
@@ -56,6 +56,8 @@ export class Stage {
   private generation = 0;
   /** Bytes in chunks that wait to be decoded. */
   pendingBytes = 0;
+  /** Decoding went wrong: `close` throws why. */
+  failed = false;
 
   constructor(options: StageOptions) {
     this.options = options;
@@ -80,12 +82,14 @@ export class Stage {
     const sink = {
       record: (bytes: Buffer, part: RecordParts): void => {
         if (part.offset < position) {
-          if (check && BigInt(part.offset) === check.offset) assertSame(check, { topic: this.options.topic, partition: fetched.partition }, messageOf(bytes, part));
+          if (check && BigInt(part.offset) === check.offset)
+            assertSame(check, { topic: this.options.topic, partition: fetched.partition }, messageOf(bytes, part));
           return;
         }
         progress.messages++;
         batch.messages++;
-        if (progress.timestampMsMax === null || part.timestampMs > progress.timestampMsMax) progress.timestampMsMax = part.timestampMs;
+        if (progress.timestampMsMax === null || part.timestampMs > progress.timestampMsMax)
+          progress.timestampMsMax = part.timestampMs;
         if (part.valueLength < 0) progress.tombstones++;
         else this.append(bytes, part, fetched.partition);
         last.set(bytes, part);
@@ -134,6 +138,7 @@ export class Stage {
   /** Forgets everything that is not handed over yet. */
   async drop(): Promise<void> {
     this.generation++;
+    this.failed = false;
     this.builder.build();
     const { open, decoding } = this;
     this.open = null;
@@ -188,14 +193,18 @@ export class Stage {
     });
     this.decoding.then(
       () => this.options.changed(),
-      (error) => this.options.changed(error),
+      () => {
+        this.failed = true;
+        this.options.changed();
+      },
     );
   }
 
   private async decodeInto(open: OpenBatch, { chunk, refused }: ReturnType<ChunkBuilder['build']>): Promise<void> {
     if (!open.inForce && !this.options.inForce() && chunk) await this.options.infer(chunk.values);
     const inForce = open.inForce ?? this.options.inForce();
-    if (!inForce) throw new LakeError('schema_refuses', `no message of the first batch shows the fields of feed ${this.options.feed}`);
+    if (!inForce)
+      throw new LakeError('schema_refuses', `no message of the first batch shows the fields of feed ${this.options.feed}`);
     open.inForce = inForce;
     const { plan } = inForce;
     await this.options.decode(async (connection) => {

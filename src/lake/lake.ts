@@ -6,7 +6,7 @@ import type { CommitAnswer, StagedBatch } from '../model/batch.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import { type Gap, type LogSchema, type Proposal, proposal } from '../model/log-entry.ts';
 import type { FeedLog } from './log.ts';
-import { openFeedLog, type FeedLogOptions } from './log.ts';
+import { type FeedLogOptions, openFeedLog } from './log.ts';
 import { flushParquet } from './parquet.ts';
 import type { ObjectStore } from './store.ts';
 
@@ -20,6 +20,8 @@ export type LakeFeed = {
   pinSchema(schema: LogSchema, signal: AbortSignal): Promise<CommitAnswer>;
   /** Remembers the feed as stopped until `feeds enable`. */
   stop(reason: string, signal: AbortSignal): Promise<CommitAnswer>;
+  /** Clears the stop. */
+  enable(signal: AbortSignal): Promise<CommitAnswer>;
   /** Finishes what other writers left, and takes away what is due; for idle minutes. */
   tidy(): Promise<void>;
 };
@@ -27,8 +29,9 @@ export type LakeFeed = {
 export type LakeFeedOptions = Omit<FeedLogOptions, 'store' | 'writer'> & {
   readonly store: ObjectStore;
   readonly compression: Compression;
-  readonly topic: string;
-  readonly clusterId: string;
+  /** null: what this process commits does not depend on where the messages come from. */
+  readonly topic: string | null;
+  readonly clusterId: string | null;
 };
 
 const ABANDONED_MS = 3_600_000;
@@ -70,6 +73,7 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
     recordGaps: (gaps, signal) => commit(propose({ kind: 'gap', gaps }), signal),
     pinSchema: (schema, signal) => commit(propose({ kind: 'schema', schema }), signal),
     stop: (reason, signal) => commit(propose({ kind: 'stop', stop: { reason } }), signal),
+    enable: (signal) => commit(propose({ kind: 'stop', stop: { reason: null } }), signal),
     tidy: async () => {
       await log.rollForward();
       await log.cleanUpAbandoned({ ageMsMin: ABANDONED_MS });

@@ -20,7 +20,11 @@ export type FlushOptions = {
 };
 
 /** Writes rows and dead letters; an empty batch writes nothing. Throws disk_full, engine_failed. */
-export async function flushParquet(connection: Connection, batch: StagedBatch, options: FlushOptions): Promise<readonly LakeFile[]> {
+export async function flushParquet(
+  connection: Connection,
+  batch: StagedBatch,
+  options: FlushOptions,
+): Promise<readonly LakeFile[]> {
   const files: LakeFile[] = [];
   for (const kind of ['data', 'dead_letters'] as const) {
     if ((kind === 'data' ? batch.rows : batch.deadLetters) === 0) continue;
@@ -29,7 +33,12 @@ export async function flushParquet(connection: Connection, batch: StagedBatch, o
   return files;
 }
 
-async function flushTable(connection: Connection, batch: StagedBatch, kind: LakeFile['kind'], options: FlushOptions): Promise<LakeFile[]> {
+async function flushTable(
+  connection: Connection,
+  batch: StagedBatch,
+  kind: LakeFile['kind'],
+  options: FlushOptions,
+): Promise<LakeFile[]> {
   const table = kind === 'data' ? batch.tables.rows : batch.tables.deadLetters;
   const folder = `${options.stagingFolder}/${batch.id}/${kind}`;
   const local = options.localPath(folder);
@@ -40,7 +49,8 @@ async function flushTable(connection: Connection, batch: StagedBatch, kind: Lake
   for (const file of written) {
     const day: DayValues = { year: file.year, month: file.month, day: file.day };
     const [lowest, highest] = times.get(`${day.year}-${day.month}-${day.day}`) ?? [null, null];
-    const path = kind === 'data' ? streamFilePath(batch.feed, day, batch.id, file.n) : deadLettersFilePath(batch.feed, day, batch.id);
+    const path =
+      kind === 'data' ? streamFilePath(batch.feed, day, batch.id, file.n) : deadLettersFilePath(batch.feed, day, batch.id);
     assert(kind === 'data' || file.n === 0, 'dead letters of one day fill one file');
     files.push({
       kind,

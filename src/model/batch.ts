@@ -33,7 +33,13 @@ export type StagedBatch = {
 };
 
 export type CommitAnswer =
-  | { readonly kind: 'committed'; readonly version: number; readonly files: number; readonly bytes: number; readonly state: FeedState }
+  | {
+      readonly kind: 'committed';
+      readonly version: number;
+      readonly files: number;
+      readonly bytes: number;
+      readonly state: FeedState;
+    }
   | { readonly kind: 'conflict'; readonly reason: string; readonly state: FeedState }
   | { readonly kind: 'fenced'; readonly state: FeedState };
 

@@ -9,13 +9,18 @@ const MESSAGES_MIN = 1_000;
 const HOUR_MESSAGES_MIN = 100;
 const HOUR_MS = 3_600_000;
 
-export type RefusalVerdict = { readonly kind: 'fine' } | { readonly kind: 'too_many'; readonly messages: number; readonly refused: number };
+export type RefusalVerdict =
+  | { readonly kind: 'fine' }
+  | { readonly kind: 'too_many'; readonly messages: number; readonly refused: number };
 
 /** `counts` in order of time, the newest last. */
 export function judgeRefusals(counts: readonly RefusalCount[], ratioMax: number, nowMs: number): RefusalVerdict {
   const last = sumNewest(counts, (sum) => sum.messages >= MESSAGES_MIN);
   const hour = sum(counts.filter(({ atMs }) => nowMs - atMs <= HOUR_MS));
-  for (const [window, messagesMin] of [[last, MESSAGES_MIN], [hour, HOUR_MESSAGES_MIN]] as const) {
+  for (const [window, messagesMin] of [
+    [last, MESSAGES_MIN],
+    [hour, HOUR_MESSAGES_MIN],
+  ] as const) {
     if (window.messages >= messagesMin && window.refused > ratioMax * window.messages) return { kind: 'too_many', ...window };
   }
   return { kind: 'fine' };
@@ -36,7 +41,10 @@ export function keepRecent(counts: readonly RefusalCount[], nowMs: number): read
 type Sum = { messages: number; refused: number };
 
 const sum = (counts: readonly RefusalCount[]): Sum =>
-  counts.reduce((all, count) => ({ messages: all.messages + count.messages, refused: all.refused + count.refused }), { messages: 0, refused: 0 });
+  counts.reduce((all, count) => ({ messages: all.messages + count.messages, refused: all.refused + count.refused }), {
+    messages: 0,
+    refused: 0,
+  });
 
 function sumNewest(counts: readonly RefusalCount[], enough: (sum: Sum) => boolean): Sum {
   let all: Sum = { messages: 0, refused: 0 };

@@ -33,5 +33,10 @@ export function planResume(facts: ResumeFacts): ResumePlan {
   if (position.position > bounds.end) return { kind: 'beyond_end', position: position.position, end: bounds.end };
   const { last } = position;
   const readable = last !== null && last.offset >= bounds.low;
-  return { kind: 'read', seek: readable ? last.offset : position.position, position: position.position, check: readable ? last : null };
+  return {
+    kind: 'read',
+    seek: readable ? last.offset : position.position,
+    position: position.position,
+    check: readable ? last : null,
+  };
 }

@@ -1,0 +1,14 @@
+// What a command is given of the outside world: where to print, what time it is, when to stop.
+
+export type Terminal = {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdout: { write(text: string): void; readonly isTerminal: boolean };
+  readonly stderr: { write(text: string): void; readonly isTerminal: boolean; columns(): number };
+  readonly nowMs: () => number;
+  readonly newId: () => string;
+  /** Stop gracefully. */
+  readonly stop: AbortSignal;
+  /** Stop at once. */
+  readonly abort: AbortSignal;
+};

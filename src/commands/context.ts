@@ -1,0 +1,57 @@
+// What every command is given: its flags as text, the configuration's place, where to print, when to stop.
+
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../config/load.ts';
+import type { Overrides } from '../config/overrides.ts';
+import { LakeError } from '../errors.ts';
+import type { Progress } from '../ingest/pipeline.ts';
+import type { Log } from '../log.ts';
+import type { Feed } from '../model/feed.ts';
+
+export type Table = {
+  readonly columns: readonly { readonly title: string; readonly align?: 'left' | 'right' }[];
+  readonly rows: readonly (readonly string[])[];
+};
+
+export type CommandContext = {
+  readonly flags: {
+    /** The value as typed; undefined when the flag is not given. */
+    text(name: string): string | undefined;
+    /** Separated by commas. */
+    list(name: string): readonly string[];
+    has(name: string): boolean;
+  };
+  readonly configPath: string;
+  readonly overrides: Overrides;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  readonly newId: () => string;
+  readonly stop: AbortSignal;
+  readonly abort: AbortSignal;
+  readonly progress: { show(progress: Progress): void; end(): void };
+  /** stdout: the JSON document with --json, else the table. */
+  print(result: { readonly table: Table; readonly json: unknown }): void;
+  /** stderr: the error as a person reads it. */
+  tell(error: LakeError): void;
+};
+
+export const configOf = (context: CommandContext): Config =>
+  loadConfig({ path: context.configPath, env: context.env, overrides: context.overrides });
+
+/** The feeds named, or all enabled ones. Throws feed_unknown. */
+export function chosenFeeds(config: Config, names: readonly string[]): readonly Feed[] {
+  if (names.length === 0) return config.feeds.filter((feed) => feed.enabled);
+  return names.map((name) => {
+    const feed = config.feeds.find((one) => one.name === name);
+    if (!feed) throw new LakeError('feed_unknown', `there is no feed ${name} in ${config.path}`);
+    if (!feed.enabled) throw new LakeError('feed_unknown', `feed ${name} is not enabled in ${config.path}`);
+    return feed;
+  });
+}
+
+export function oneOf<T extends string>(value: string, allowed: readonly T[], flag: string): T {
+  const found = allowed.find((item) => item === value);
+  if (found === undefined) throw new LakeError('usage', `${flag} is ${JSON.stringify(value)}; it takes ${allowed.join(', ')}`);
+  return found;
+}

@@ -1,0 +1,91 @@
+// The schema in force of one feed: declared in the configuration or inferred from its first chunk, and always pinned in its
+// log, so that a deep verify can decode old messages as they were decoded then (DESIGN §6, PROTOCOL R4 epoch).
+
+import { parseFieldType } from '../config/field-type.ts';
+import { LakeError } from '../errors.ts';
+import type { LakeFeed } from '../lake/lake.ts';
+import type { Log } from '../log.ts';
+import { typeName } from '../model/columns.ts';
+import type { Feed, Field } from '../model/feed.ts';
+import { inferFields } from '../model/infer.ts';
+import { canonicalJson, type JsonValue } from '../model/json-fields.ts';
+import { fieldFromJson, fieldToJson } from '../model/pinned-schema.ts';
+import { decodePlan } from './decode.ts';
+import type { InForce } from './stage.ts';
+
+const PIN_TRIES_MAX = 5;
+const SEPARATOR = '\u001e';
+
+export type FeedSchema = {
+  /** null: nothing is declared and nothing was inferred yet. */
+  inForce(): InForce | null;
+  /** Pins the declared schema when the log holds another or none. */
+  pinDeclared(): Promise<void>;
+  /** Infers what is not declared from the values of a chunk, and pins it; if another member was first, its schema counts. */
+  infer(values: Uint8Array): Promise<void>;
+};
+
+export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: string; log: Log; signal: AbortSignal }): FeedSchema {
+  const { feed, lake, timezone, log, signal } = options;
+  let known: { version: number; epoch: number; inForce: InForce } | null = null;
+
+  const pinned = (): readonly Field[] | null => {
+    const schema = lake.state().schema;
+    return schema === null ? null : schema.fields.map((json) => fieldFromJson(json, parseTypeName));
+  };
+  const inForce = (): InForce | null => {
+    const { schema, epoch } = lake.state();
+    if (schema === null) return null;
+    if (known?.version !== schema.version || known.epoch !== epoch) {
+      const fields = pinned();
+      const plan = decodePlan({ ...feed, fields }, { timezone, schemaVersion: schema.version });
+      known = { version: schema.version, epoch, inForce: { plan, epoch } };
+    }
+    return known.inForce;
+  };
+  const pin = async (fields: readonly Field[], evidence: string): Promise<void> => {
+    const json = fields.map((field): JsonValue => fieldToJson(field, typeName));
+    for (let attempt = 1; attempt <= PIN_TRIES_MAX; attempt++) {
+      const { schema } = lake.state();
+      if (schema && canonicalJson([...schema.fields]) === canonicalJson(json)) return;
+      const version = (schema?.version ?? 0) + 1;
+      const answer = await lake.pinSchema({ version, fields: json }, signal);
+      if (answer.kind === 'committed') {
+        log.info('schema_pinned', {
+          feed: feed.name,
+          version: answer.version,
+          schema_version: version,
+          fields: fields.length,
+          evidence,
+        });
+        return;
+      }
+      // Someone else pinned at the same moment. What is inferred gives way to it; what is declared is compared again.
+      if (evidence === 'inferred' && lake.state().schema) return;
+    }
+    throw new LakeError(
+      'fenced',
+      `the schema of feed ${feed.name} changes under us: another lake with another feeds.json writes to it`,
+      {
+        where: { feed: feed.name },
+      },
+    );
+  };
+  return {
+    inForce,
+    pinDeclared: async () => {
+      if (feed.fields?.every((field) => field.type !== null)) await pin(feed.fields, 'declared');
+    },
+    infer: async (values) => {
+      const texts = new TextDecoder().decode(values).split(SEPARATOR);
+      await pin(inferFields(feed, texts), 'inferred');
+    },
+  };
+}
+
+function parseTypeName(text: string): NonNullable<Field['type']> {
+  const parsed = parseFieldType(text);
+  if (parsed.kind === 'problem')
+    throw new LakeError('lake_damaged', `the pinned schema holds the type ${text}: ${parsed.message}`);
+  return parsed.type;
+}

@@ -1,0 +1,191 @@
+// Opens what a run needs (lake, DuckDB, Kafka, one run a feed), runs the pipeline, closes everything again.
+// What can be refused is refused here, before the first message is taken.
+
+import { availableParallelism } from 'node:os';
+import { connectAdmin, type KafkaAdmin } from '../broker/client.ts';
+import { clusterId, topicBounds } from '../broker/watermarks.ts';
+import type { Config } from '../config/config.ts';
+import { type Database, openDatabase } from '../duckdb/connection.ts';
+import { LakeError } from '../errors.ts';
+import { openLakeFeed } from '../lake/lake.ts';
+import { openLake } from '../lake/lake-identity.ts';
+import type { ObjectStore } from '../lake/store.ts';
+import type { Log } from '../log.ts';
+import type { Feed } from '../model/feed.ts';
+import { ENGINE_FOLDER } from '../model/paths.ts';
+import { Changes, serial } from './changes.ts';
+import { FeedRun } from './feed-run.ts';
+import { feedSchema } from './feed-schema.ts';
+import { FEED_ERRORS, type PipelineResult, type Progress, runPipeline } from './pipeline.ts';
+import { Stage, type WorkQueue } from './stage.ts';
+
+export type IngestOptions = {
+  readonly config: Config;
+  /** The lake's, open for writing. */
+  readonly store: ObjectStore;
+  readonly feeds: readonly Feed[];
+  readonly untilCaughtUp: boolean;
+  readonly onGap: 'stop' | 'record';
+  readonly log: Log;
+  readonly nowMs: () => number;
+  readonly newId: () => string;
+  readonly stop: AbortSignal;
+  readonly abort: AbortSignal;
+  readonly onProgress: (progress: Progress) => void;
+};
+
+/** Bytes of chunks that may wait for DuckDB; more would only wait longer. */
+const PENDING_BYTES_MAX = 12 * 1024 * 1024;
+/** DuckDB's own work beside the staged batches: sorting into days, Parquet row groups. */
+const ENGINE_BYTES = 96 * 1024 * 1024;
+const THREADS_MAX = 4;
+
+/** Lake pipeline over the given stream feeds. Throws LakeError; nothing that was committed is ever taken back. */
+export async function runLakePipeline(options: IngestOptions): Promise<PipelineResult> {
+  const { config, log, store } = options;
+  await openLake({ store, newId: options.newId, nowMs: options.nowMs });
+  await using broker = await connectAdmin(config.kafka, log);
+  const cluster = await clusterId(broker.admin, config.kafka);
+  // The filling and the committing batch of the busiest feed.
+  const stagedBytesMax = 2 * config.batch.batchBytes;
+  await using database = await openEngine(store.localPath(`${ENGINE_FOLDER}/spill-${options.newId()}`), stagedBytesMax);
+  const decode = await workQueue(database);
+  const flush = await workQueue(database);
+  const changes = new Changes();
+  const stop = AbortSignal.any([options.stop, options.abort]);
+  const parts = { options, admin: broker.admin, cluster, decode, flush, changes };
+  const { runs, failures } = await openRuns(options.feeds, parts);
+  // Awaited here: what is opened above must outlive it.
+  return await runPipeline({
+    config,
+    groupId: config.kafka.groupId,
+    admin: broker.admin,
+    runs,
+    failures,
+    changes,
+    untilCaughtUp: options.untilCaughtUp,
+    pendingBytesMax: PENDING_BYTES_MAX,
+    stagedBytesMax,
+    log,
+    nowMs: options.nowMs,
+    stop,
+    onProgress: options.onProgress,
+  });
+}
+
+type RunParts = {
+  readonly options: IngestOptions;
+  readonly admin: KafkaAdmin;
+  readonly cluster: string;
+  readonly decode: WorkQueue;
+  readonly flush: WorkQueue;
+  readonly changes: Changes;
+};
+
+/** A feed that cannot be opened is left out; the others run. */
+async function openRuns(feeds: readonly Feed[], parts: RunParts): Promise<{ runs: FeedRun[]; failures: Map<string, LakeError> }> {
+  const runs: FeedRun[] = [];
+  const failures = new Map<string, LakeError>();
+  for (const feed of feeds) {
+    try {
+      runs.push(await openRun(feed, parts));
+    } catch (error) {
+      if (!(error instanceof LakeError) || !FEED_ERRORS.has(error.code)) throw error;
+      parts.options.log.error('feed_stopped', { feed: feed.name, target: 'lake', code: error.code, reason: error.message });
+      failures.set(feed.name, error);
+    }
+  }
+  return { runs, failures };
+}
+
+async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
+  const { options, admin, cluster, decode, flush, changes } = parts;
+  const { config, store, log, nowMs, newId, abort } = options;
+  await topicBounds(admin, config.kafka, feed.topic);
+  const lake = await openLakeFeed({
+    store,
+    feed: feed.name,
+    topic: feed.topic,
+    clusterId: cluster,
+    compression: config.lake.compression,
+    nowMs,
+    newId,
+    onEvent: ({ level, event, ...fields }) =>
+      log[level](event, { feed: feed.name, version: fields.version, reason: fields.detail }),
+  });
+  checkSource(feed, lake.state(), cluster);
+  const schema = feedSchema({ feed, lake, timezone: config.lake.timezone, log, signal: abort });
+  await schema.pinDeclared();
+  return new FeedRun({
+    feed,
+    config,
+    groupId: config.kafka.groupId,
+    admin,
+    lake,
+    stage: new Stage({
+      feed: feed.name,
+      topic: feed.topic,
+      eventTime: feed.eventTime,
+      newId,
+      nowMs,
+      decode,
+      inForce: schema.inForce,
+      infer: schema.infer,
+      changed: () => changes.notify(),
+    }),
+    flush,
+    limits: {
+      messagesMax: config.batch.batchSize,
+      bytesMax: config.batch.batchBytes,
+      ageMsMax: config.batch.batchTimeoutSeconds * 1000,
+    },
+    onGap: options.onGap,
+    log,
+    nowMs,
+    signal: abort,
+  });
+}
+
+/** PROTOCOL K4: positions belong to one topic of one cluster. */
+function checkSource(
+  feed: Feed,
+  state: { clusterId: string | null; topic: string | null; stopped: { reason: string; at: string } | null },
+  cluster: string,
+): void {
+  const where = { feed: feed.name, topic: feed.topic, target: 'lake' };
+  if (state.stopped) {
+    throw new LakeError('feed_stopped', `feed ${feed.name} was stopped at ${state.stopped.at}: ${state.stopped.reason}`, {
+      where,
+      todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
+    });
+  }
+  if (state.clusterId !== null && state.clusterId !== cluster) {
+    throw new LakeError(
+      'cluster_changed',
+      `feed ${feed.name} was read from cluster ${state.clusterId}; bootstrap_servers now lead to ${cluster}`,
+      { where },
+    );
+  }
+  if (state.topic !== null && state.topic !== feed.topic) {
+    throw new LakeError(
+      'topic_recreated',
+      `feed ${feed.name} was read from topic ${state.topic}; the configuration now says ${feed.topic}`,
+      { where },
+    );
+  }
+}
+
+/** In memory, with a place in the lake to spill to when a batch is wider than expected. */
+async function openEngine(tempFolder: string, stagedBytesMax: number): Promise<Database> {
+  return openDatabase({
+    memoryBytesMax: stagedBytesMax + ENGINE_BYTES,
+    threads: Math.min(THREADS_MAX, availableParallelism()),
+    tempFolder,
+  });
+}
+
+async function workQueue(database: Database): Promise<WorkQueue> {
+  const connection = await database.connect();
+  const inOrder = serial();
+  return (work) => inOrder(() => work(connection));
+}
