@@ -3,15 +3,15 @@
 
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { root, ScriptError, say } from '../common.ts';
 
 const javaVersionMin = 17;
 export const kafkaVersion = '4.0.0';
 
-function cacheFolder(): string {
+function jarsFolder(): string {
   const cache = process.env['XDG_CACHE_HOME'];
-  return join(cache?.startsWith('/') ? cache : join(homedir(), '.cache'), 'lake-services');
+  return join(cache?.startsWith('/') ? cache : join(homedir(), '.cache'), 'lake-services', `kafka-${kafkaVersion}`);
 }
 
 /** Runs a command to its end; its output comes only with its failure. */
@@ -40,48 +40,56 @@ async function findJava(): Promise<string | null> {
   return null;
 }
 
-/** Installs Debian packages where that is possible; `alternatives` are tried in order until one exists here. */
-async function aptInstall(what: string, alternatives: readonly string[]): Promise<void> {
+/** The first of these that Debian or Ubuntu knows here. */
+async function knownPackage(alternatives: readonly string[]): Promise<string> {
+  for (const name of alternatives) {
+    const { ok, output } = await run(['apt-cache', 'policy', name]);
+    if (ok && /Candidate: \d/.test(output)) return name;
+  }
+  return 'default-jre-headless';
+}
+
+const javaPackage = (): Promise<string> => knownPackage([17, 21, 25].map((version) => `openjdk-${version}-jre-headless`));
+
+/** Installs what is missing where that needs nobody's password; else says what does. */
+async function install(missing: readonly ('Java' | 'Maven')[]): Promise<void> {
+  const what = missing.map((name) => (name === 'Java' ? `Java ${javaVersionMin} or newer` : name)).join(' and ');
   const apt = Bun.which('apt-get');
   if (apt === null) {
-    throw new ScriptError(
-      `${what} is missing: install it (macOS: brew install openjdk maven; Fedora: dnf install java-21-openjdk-headless maven)`,
-    );
+    const others = 'brew install openjdk maven, or dnf install java-21-openjdk-headless maven';
+    throw new ScriptError(`${what} missing: install it (${others}), or start Docker`);
   }
+  const packagesOf = async (): Promise<string[]> =>
+    await Promise.all(missing.map((name) => (name === 'Java' ? javaPackage() : 'maven')));
   if (process.getuid?.() !== 0) {
-    throw new ScriptError(`${what} is missing: sudo apt-get update && sudo apt-get install -y ${alternatives[0]}`);
+    const command = `sudo apt-get update && sudo apt-get install -y ${(await packagesOf()).join(' ')}`;
+    throw new ScriptError(`${what} missing: ${command}`);
   }
   say(`installing ${what} (apt-get)`);
   const quiet = { DEBIAN_FRONTEND: 'noninteractive' };
-  const update = await run([apt, 'update', '-qq'], quiet);
-  let output = update.output;
-  for (const name of alternatives) {
-    const install = await run([apt, 'install', '-y', '-qq', '--no-install-recommends', name], quiet);
-    if (install.ok) return;
-    output = install.output;
-  }
-  throw new ScriptError(`${what} cannot be installed: apt-get install ${alternatives.join(' | ')} said\n${output}`);
+  await run([apt, 'update', '-qq'], quiet);
+  const installed = await run([apt, 'install', '-y', '-qq', '--no-install-recommends', ...(await packagesOf())], quiet);
+  if (!installed.ok) throw new ScriptError(`${what} cannot be installed: apt-get said\n${installed.output.slice(-3000)}`);
 }
 
+/** A Java new enough for Kafka, installed together with Maven if need be. */
 export async function ensureJava(): Promise<string> {
   const found = await findJava();
   if (found !== null) return found;
-  const versions = [17, 21, 25].map((version) => `openjdk-${version}-jre-headless`);
-  await aptInstall(`Java ${javaVersionMin} or newer`, [...versions, 'default-jre-headless']);
+  await install(existsSync(jarsFolder()) || Bun.which('mvn') !== null ? ['Java'] : ['Java', 'Maven']);
   const installed = await findJava();
-  if (installed === null) throw new ScriptError(`Java ${javaVersionMin} or newer is missing: install it and set JAVA_HOME`);
+  if (installed === null) throw new ScriptError(`no Java ${javaVersionMin} or newer is found: set JAVA_HOME to one`);
   return installed;
 }
 
 /** The folder of Kafka's jars, fetched by Maven the first time. */
 export async function ensureKafkaJars(): Promise<string> {
-  const cache = cacheFolder();
-  const jars = join(cache, `kafka-${kafkaVersion}`);
+  const jars = jarsFolder();
   if (existsSync(jars)) return jars;
-  if (Bun.which('mvn') === null) await aptInstall('Maven', ['maven']);
+  if (Bun.which('mvn') === null) await install(['Maven']);
   say(`fetching Kafka ${kafkaVersion} (Maven, 51 MB, once a machine)`);
-  mkdirSync(cache, { recursive: true });
-  const partial = mkdtempSync(join(cache, 'partial-'));
+  mkdirSync(dirname(jars), { recursive: true });
+  const partial = mkdtempSync(join(dirname(jars), 'partial-'));
   try {
     const pom = join(root, 'scripts/service/kafka-pom.xml');
     const target = `-DoutputDirectory=${partial}`;
