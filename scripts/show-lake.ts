@@ -12,7 +12,10 @@ const configSchema = v.object({
   lake: v.optional(v.object({ path: v.optional(v.string(), 'data_lake') }), { path: 'data_lake' }),
   feeds: v.array(v.object({ feed_name: v.string(), feed_type: v.picklist(['stream', 'table']) })),
 });
-const factsSchema = v.object({ expected_totals: v.record(v.string(), v.record(v.string(), v.record(v.string(), v.unknown()))) });
+const factsSchema = v.object({
+  messages: v.record(v.string(), v.number()),
+  expected_totals: v.record(v.string(), v.record(v.string(), v.record(v.string(), v.unknown()))),
+});
 
 type FeedPlace = { readonly name: string; readonly table: boolean; readonly folder: string; readonly glob: string };
 type Row = Record<string, unknown>;
@@ -75,52 +78,67 @@ async function feedSummary(connection: DuckDBConnection, feed: FeedPlace): Promi
   return { feed: feed.name, type, rows, files: files?.['files'], days, first, last };
 }
 
-/** Names of the table feeds whose newest snapshot is not what the samples add up to. */
+/** Whether the rows are what is expected: the same keys, with the same text in every expected column. */
+function sameRows(found: readonly Row[], expected: Record<string, Row>): boolean {
+  const byKey = new Map(found.map((row) => [String(row['user_id'] ?? row['payment_method'] ?? row['product_id']), row]));
+  const same = Object.entries(expected).every(([key, columns]) =>
+    Object.entries(columns).every(([column, value]) => String(byKey.get(key)?.[column]) === String(value)),
+  );
+  return same && found.length === Object.keys(expected).length;
+}
+
+/** The totals per payment method as the stream itself adds up to. */
+const methodTotals = (stream: FeedPlace): string =>
+  `select payment.method as payment_method, count(*) as transaction_count, sum(amount) as total_amount
+     from ${rowsOf(stream)} group by all`;
+
+/** Names of the feeds in the lake that hold something else than the samples add up to. */
 async function differing(connection: DuckDBConnection, feeds: readonly FeedPlace[]): Promise<string[]> {
-  const { expected_totals: totals } = v.parse(factsSchema, JSON.parse(readFileSync(samplesPath, 'utf8')));
+  const { messages, expected_totals: totals } = v.parse(factsSchema, JSON.parse(readFileSync(samplesPath, 'utf8')));
   const wrong: string[] = [];
-  for (const [name, expected] of Object.entries(totals)) {
-    const feed = feeds.find((candidate) => candidate.name === name);
-    if (feed === undefined || !existsSync(feed.folder)) {
-      wrong.push(name);
-      continue;
+  for (const feed of feeds) {
+    const expected = totals[feed.name];
+    if (feed.table && expected !== undefined) {
+      if (!sameRows(await query(connection, `select * from ${rowsOf(feed)}`), expected)) wrong.push(feed.name);
+    } else if (!feed.table && feed.name in messages) {
+      const [counted] = await query(connection, `select count(*) as rows from ${rowsOf(feed)}`);
+      const methods = totals['payment_method_totals'] ?? {};
+      const complete = Number(counted?.['rows']) === messages[feed.name];
+      const exact = feed.name !== 'transaction_stream' || sameRows(await query(connection, methodTotals(feed)), methods);
+      if (!complete || !exact) wrong.push(feed.name);
     }
-    const found = await query(connection, `select * from ${rowsOf(feed)}`);
-    const byKey = new Map(found.map((row) => [String(row['user_id'] ?? row['payment_method'] ?? row['product_id']), row]));
-    const same = Object.entries(expected).every(([key, columns]) =>
-      Object.entries(columns).every(([column, value]) => String(byKey.get(key)?.[column]) === String(value)),
-    );
-    if (!same || found.length !== Object.keys(expected).length) wrong.push(name);
   }
   return wrong;
 }
 
-/** Two feeds that must agree: the payments in the stream, and the totals that were aggregated from them. */
-function exampleQuery(lakePath: string): string {
+/** The payments in the stream and, where the lake has them, the totals that were aggregated from them: they must agree. */
+function exampleQuery(lakePath: string, withTable: boolean): string {
   const stream = `${lakePath}/streams/transaction_stream/**/*.parquet`;
   const table = `${lakePath}/tables/payment_method_totals/**/*.parquet`;
-  return `select payment.method, count(*) as transactions, sum(amount) as amount_in_stream,
+  const inTable = `,
        (select arg_max(total_amount, (snapshot_date, snapshot_version)) from read_parquet(${literal(table)}) totals
-         where totals.payment_method = payment.method) as amount_in_table
+         where totals.payment_method = payment.method) as amount_in_table`;
+  return `select payment.method, count(*) as transactions, sum(amount) as amount${withTable ? inTable : ''}
   from read_parquet(${literal(stream)})
  group by payment.method order by transactions desc`;
 }
 
-/** Prints what every feed holds and an example; returns the tables that are not what the samples add up to. */
-export async function showLake(): Promise<string[]> {
+export type Shown = { readonly differing: readonly string[]; readonly absent: readonly string[] };
+
+/** Prints what every feed holds and an example; returns the feeds without files, and those that are not as the samples. */
+export async function showLake(): Promise<Shown> {
   const { lakePath, feeds } = readFeeds();
   const connection = await (await DuckDBInstance.create(':memory:')).connect();
   const summaries: Row[] = [];
   for (const feed of feeds) summaries.push(await feedSummary(connection, feed));
   process.stdout.write(`\nThe lake is in ${lakePath}\n\n${textTable(summaries)}\n`);
-  const complete = ['transaction_stream', 'payment_method_totals'].every((name) =>
-    summaries.some(({ feed, files }) => feed === name && Number(files) > 0),
-  );
-  if (complete) {
-    const sql = exampleQuery(lakePath);
+  const absent = summaries.filter(({ files }) => Number(files) === 0).map(({ feed }) => String(feed));
+  if (!absent.includes('transaction_stream')) {
+    const sql = exampleQuery(lakePath, !absent.includes('payment_method_totals'));
     process.stdout.write(`\nAn example, for any DuckDB:\n\n${sql}\n\n${textTable(await query(connection, sql))}\n`);
   }
-  const wrong = await differing(connection, feeds);
+  const present = feeds.filter(({ name }) => !absent.includes(name));
+  const wrong = await differing(connection, present);
   connection.closeSync();
-  return wrong;
+  return { differing: wrong, absent };
 }
