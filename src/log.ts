@@ -33,7 +33,8 @@ export function createLog(options: { level: LogLevel; format: LogFormat; write: 
     const at = options.now().toISOString();
     if (options.format === 'json') {
       const entry = Object.fromEntries(known.map(([name, value]) => [name, typeof value === 'bigint' ? String(value) : value]));
-      return options.write(`${JSON.stringify({ at, level, event, ...entry })}\n`);
+      options.write(`${JSON.stringify({ at, level, event, ...entry })}\n`);
+      return;
     }
     const text = known.map(([name, value]) => `${name}=${pretty(String(value))}`).join(' ');
     options.write(`${at} ${level.padEnd(5)} ${event}${text ? ` ${text}` : ''}\n`);

@@ -9,13 +9,6 @@ const nowMs = (): number => Date.now();
 const stop = new AbortController();
 const abort = new AbortController();
 
-// kafkajs sets timers in the past on every connect; runtimes warn of each (tulios/kafkajs#1556).
-const emitWarning = process.emitWarning.bind(process) as (...args: unknown[]) => void;
-process.emitWarning = ((warning: unknown, type: unknown, ...rest: unknown[]) => {
-  const name = warning instanceof Error ? warning.name : typeof type === 'string' ? type : '';
-  if (name !== 'TimeoutNegativeWarning') emitWarning(warning, type, ...rest);
-}) as typeof process.emitWarning;
-
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     if (!stop.signal.aborted) return stop.abort();

@@ -11,6 +11,7 @@ import {
 import type { KafkaConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { quietTimers } from './quiet-timers.ts';
 
 const CONNECTION_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -20,6 +21,7 @@ const RETRY = { initialRetryTime: 200, retries: 5, maxRetryTime: 5_000 };
 /** One kafkajs instance. Nothing connects before an admin or a consumer does. */
 export function createKafka(config: KafkaConfig, log: Log, more: Partial<KafkaJsConfig> = {}): Kafka {
   const { ssl, sasl } = config;
+  quietTimers();
   return new Kafka({
     clientId: 'lake',
     brokers: [...config.bootstrapServers],

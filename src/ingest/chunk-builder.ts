@@ -46,9 +46,11 @@ export class ChunkBuilder implements RecordSink {
     const length = part.valueLength;
     assert(length >= 0, 'a tombstone never enters a chunk');
     const end = part.valueStart + length;
-    if (length === 0) return this.refuse(bytes, part, 'the value is empty');
-    if (this.holdsMark(bytes, part.valueStart, end))
-      return this.refuse(bytes, part, 'the value holds the raw control character 0x1E');
+    const fault = this.faultOf(bytes, part.valueStart, end);
+    if (fault !== null) {
+      this.refuse(bytes, part, fault);
+      return;
+    }
     const index = this.count;
     if (index >= this.partitions.length) this.growArrays();
     if (this.valuesEnd + length + 1 > this.values.length) this.values = grown(this.values, this.valuesEnd, length + 1);
@@ -74,6 +76,11 @@ export class ChunkBuilder implements RecordSink {
     if (!chunk || isUtf8(chunk.values)) return { chunk, refused, bytes };
     const split = splitByUtf8(chunk);
     return { chunk: split.valid, refused: [...refused, ...split.invalid], bytes };
+  }
+
+  private faultOf(bytes: Buffer, start: number, end: number): string | null {
+    if (end === start) return 'the value is empty';
+    return this.holdsMark(bytes, start, end) ? 'the value holds the raw control character 0x1E' : null;
   }
 
   private holdsMark(bytes: Buffer, start: number, end: number): boolean {

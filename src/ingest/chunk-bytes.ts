@@ -17,11 +17,11 @@ export function grown(from: Buffer, end: number, more: number): Buffer {
 
 /** Header values as UTF-8 text, or {"base64": …} where they are none; names may repeat, so a list of pairs. */
 export function headersJson(headers: readonly [string, Buffer | null][]): string {
-  const valueOf = (value: Buffer | null): unknown => {
+  const headerValue = (value: Buffer | null): unknown => {
     if (value === null) return null;
     return isUtf8(value) ? value.toString('utf8') : { base64: value.toString('base64') };
   };
-  return JSON.stringify(headers.map(([name, value]) => [name, valueOf(value)]));
+  return JSON.stringify(headers.map(([name, value]) => [name, headerValue(value)]));
 }
 
 /** Joined keys stay text when they are UTF-8 and hold no separator of their own, else become hexadecimal. */

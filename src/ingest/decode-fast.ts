@@ -244,7 +244,7 @@ const limited = (text: string, charsMax: number | null): string =>
 function varchar(leaf: string, charsMax: number | null): string {
   const bare = '-?[0-9]+|true|false';
   const text = `CASE WHEN starts_with(${leaf}, '"') THEN
-      CASE WHEN contains(${leaf}, '\\') THEN ${leaf}->>'$' ELSE ${leaf}[2:-2] END
+      CASE WHEN contains(${leaf}, '\\') THEN ${leaf}->>'$' ELSE substring(${leaf}, 2, length(${leaf}) - 2) END
     WHEN regexp_full_match(${leaf}, ${quoteText(bare)}) THEN ${leaf}::VARCHAR END`;
   return limited(text, charsMax);
 }

@@ -11,7 +11,7 @@ import type { Log } from '../log.ts';
 import { type BatchLimits, type CommitAnswer, isDue, isFull, type StagedBatch } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
 import type { LastMessage } from '../model/log-entry.ts';
-import type { Offset } from '../model/offsets.ts';
+import { later, type Offset } from '../model/offsets.ts';
 import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
 import { planResume } from '../model/resume.ts';
 import type { OpenBatch, Stage, WorkQueue } from './stage.ts';
@@ -147,7 +147,7 @@ export class FeedRun {
     if (!reading) return;
     this.stage.take(fetched, reading.position, reading.check);
     this.reading.set(fetched.partition, {
-      position: fetched.nextOffset > reading.position ? fetched.nextOffset : reading.position,
+      position: later(fetched.nextOffset, reading.position),
       check: null,
     });
   }

@@ -201,10 +201,10 @@ class Pipeline {
     if (!run || !this.isLive(run) || this.stopping) return;
     try {
       run.take(fetched);
+      this.closeDue(run);
     } catch (error) {
-      return this.failed(run, error);
+      this.failed(run, error);
     }
-    this.closeDue(run);
   }
 
   /** One beat: close what is due, notice the end, tell the progress, tidy up in quiet minutes. */
@@ -303,7 +303,10 @@ class Pipeline {
   }
 
   private failed(run: FeedRun, error: unknown): void {
-    if (!(error instanceof LakeError) || !FEED_ERRORS.has(error.code)) return this.die(error);
+    if (!(error instanceof LakeError) || !FEED_ERRORS.has(error.code)) {
+      this.die(error);
+      return;
+    }
     if (this.failures.has(run.feed.name)) return;
     this.failures.set(run.feed.name, error);
     this.options.log.error('feed_stopped', { feed: run.feed.name, target: 'lake', code: error.code, reason: error.message });

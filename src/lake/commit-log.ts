@@ -180,8 +180,6 @@ export class CommitLog implements FeedLog {
       return 'mine';
     }
     if (found) return 'taken';
-    await this.#foldTail();
-    if (this.#state.fenced.has(this.writer)) return 'taken'; // who fenced us took the staging folder away
     throw lost?.error ?? new LakeError('lake_damaged', `log entry ${entry.version} was there and is gone`, this.#where());
   }
 

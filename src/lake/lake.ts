@@ -68,7 +68,9 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
       const flush = { stagingFolder: log.stagingFolder, localPath: store.localPath, compression };
       const added = await flushParquet(connection, batch, flush);
       const { id, epoch, schemaVersion, ranges } = batch;
-      return commit(propose({ kind: 'append', batch: id, epoch, schemaVersion, ranges, added }), signal);
+      const answer = await commit(propose({ kind: 'append', batch: id, epoch, schemaVersion, ranges, added }), signal);
+      if (added.length > 0) await store.removeEmptyFolders(`${flush.stagingFolder}/${id}`);
+      return answer;
     },
     recordGaps: (gaps, signal) => commit(propose({ kind: 'gap', gaps }), signal),
     pinSchema: (schema, signal) => commit(propose({ kind: 'schema', schema }), signal),

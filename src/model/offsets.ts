@@ -7,3 +7,7 @@ export type Offset = bigint & { readonly [brand]: 'offset' };
 export const toOffset = (value: bigint | string): Offset => BigInt(value) as Offset;
 
 export type OffsetRange = { readonly start: Offset; readonly end: Offset };
+
+/** Math.min and Math.max take no bigint. */
+export const earlier = <T extends bigint>(a: T, b: T): T => (a < b ? a : b);
+export const later = <T extends bigint>(a: T, b: T): T => (a > b ? a : b);

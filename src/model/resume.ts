@@ -2,7 +2,7 @@
 
 import type { PositionState } from './feed-state.ts';
 import type { LastMessage } from './log-entry.ts';
-import type { Offset } from './offsets.ts';
+import { earlier, later, type Offset } from './offsets.ts';
 
 export type ResumeFacts = {
   /** null: the target has never seen this partition. */
@@ -26,7 +26,7 @@ export function planResume(facts: ResumeFacts): ResumePlan {
   const { position, bounds } = facts;
   if (position === null) {
     const wanted = facts.feedKnown ? bounds.low : facts.start;
-    const seek = wanted < bounds.low ? bounds.low : wanted > bounds.end ? bounds.end : wanted;
+    const seek = earlier(later(wanted, bounds.low), bounds.end);
     return { kind: 'read', seek, position: seek, check: null };
   }
   if (position.position < bounds.low) return { kind: 'expired', position: position.position, low: bounds.low };
