@@ -50,7 +50,7 @@ const countCalls = async (): Promise<StoreCall[]> => {
 
 test('a process that dies at any step leaves all of a commit or none of it', async () => {
   const calls = await countCalls();
-  expect(calls.length).toBeGreaterThan(10);
+  expect(new Set(calls.map(({ method }) => method))).toContain('createExclusive');
   const outcomes = new Set<number>();
   for (const { n } of calls) {
     for (const done of ['before', 'after'] as const) {

@@ -60,13 +60,42 @@ test('2: a writer that sleeps while its staging is cleaned cannot commit, and wo
 
 test('2: a writer whose temporary entry was cleaned away under its link learns that it is fenced', async () => {
   await using lake = await lakeFolder();
+  const pause = pauseAt((call) => call.method === 'createExclusive');
+  const store = faulty(lake.store, {
+    before: async (call) => {
+      await pause.hook(call);
+      if (call.method === 'createExclusive') throw Object.assign(new Error('no such file: link'), { code: 'ENOENT' });
+    },
+  });
+  const a = await lake.open({ store });
+  const sleeping = a.commit(stageAppend(a, lake.store, [rangeOf(0, 10)]), { signal });
+  await pause.reached;
+  const b = await lake.open();
+  await b.fence(a.writer);
+  pause.go();
+  expect((await sleeping).kind).toBe('fenced');
+  await b.fence(a.writer); // a clean-up that crashed after its fence is done again without another one
+  expect((await lake.state()).version).toBe(1);
+});
+
+test('2: staged files that have changed in the last hour are left alone', async () => {
+  await using lake = await lakeFolder();
   const a = await lake.open();
   const wanted = stageAppend(a, lake.store, [rangeOf(0, 10)]);
   const b = await lake.open();
-  await b.fence(a.writer);
-  await b.fence(a.writer); // a clean-up that crashed after its fence is done again without another one
-  expect((await a.commit(wanted, { signal })).kind).toBe('fenced');
-  expect((await lake.state()).version).toBe(1);
+  expect(await b.cleanUpAbandoned({ ageMsMin: 3_600_000 })).toEqual([]);
+  expect((await a.commit(wanted, { signal })).kind).toBe('committed');
+});
+
+test('2: a clean-up keeps files that an entry names, although nobody has renamed them', async () => {
+  await using lake = await lakeFolder();
+  const a = await lake.open({ store: withoutMoves(lake.store) });
+  const b = await lake.open({ store: withoutMoves(lake.store), nowMs: inAnHour });
+  const wanted = stageAppend(a, lake.store, [rangeOf(0, 10)]);
+  await a.commit(wanted, { signal });
+  await b.cleanUpAbandoned({ ageMsMin: 3_600_000 }).catch(() => undefined);
+  await lake.open();
+  expect(lake.glob()).toEqual([wanted.added[0]?.path ?? '']);
 });
 
 test('2: staged files that are gone without a fence are a conflict, never an entry', async () => {
@@ -88,11 +117,32 @@ test('a staged file that was cut short is a conflict', async () => {
 
 test('3: what a writer left between entry and renames is finished by the next commit of another', async () => {
   await using lake = await lakeFolder();
-  const b = await lake.open();
+  const seen: string[] = [];
+  let globAtOffer: string[] = [];
+  const store: ObjectStore = {
+    ...lake.store,
+    makeDurable: async (keys) => {
+      await lake.store.makeDurable(keys);
+      seen.push(...keys);
+    },
+    move: async (from, to) => {
+      seen.push(from);
+      return lake.store.move(from, to);
+    },
+    createExclusive: async (request) => {
+      globAtOffer = lake.glob();
+      return lake.store.createExclusive(request);
+    },
+  };
+  const b = await lake.open({ store });
   const a = await lake.open({ store: withoutMoves(lake.store) });
-  expect((await a.commit(stageAppend(a, lake.store, [rangeOf(0, 10)], 2), { signal })).kind).toBe('committed');
+  const left = stageAppend(a, lake.store, [rangeOf(0, 10)], 2);
+  expect((await a.commit(left, { signal })).kind).toBe('committed');
   expect(lake.glob()).toEqual([]);
   await b.commit(stageAppend(b, lake.store, [rangeOf(0, 5, 1)]), { signal });
+  expect(globAtOffer).toEqual(left.added.map((file) => file.path));
+  // The entry of a writer that died before its last fsync is durable before anything of it can be seen.
+  expect(seen.slice(0, 2)).toEqual([entryPath(FEED, 1), left.added[0]?.staged ?? '']);
   expect(lake.glob()).toEqual([...(await lake.state()).files.keys()].sort());
   expect(lake.glob().length).toBe(3);
 });
@@ -135,6 +185,23 @@ test('4: a removal whose writer died is carried out by the sleeper, for files it
   pause.go();
   await sleeping;
   expect(lake.glob()).toEqual([]);
+});
+
+test('4: a removal of files that were never renamed is finished by a later start', async () => {
+  await using lake = await lakeFolder();
+  const log = await lake.open({ store: withoutMoves(lake.store) });
+  await log.commit(stageAppend(log, lake.store, [rangeOf(0, 1)]), { signal });
+  const files = [...log.state().files.values()];
+  await commitEntryOnly(
+    lake,
+    removal(
+      log.state(),
+      files.map((file) => file.path),
+    ),
+  );
+  await lake.open();
+  expect(filesUnder(lake.root, log.stagingFolder)).toEqual([]);
+  expect(filesUnder(lake.root, '_lake/feeds/orders/removed').length).toBe(1);
 });
 
 test('4: a removal is finished by a later start, from a checkpoint too', async () => {
@@ -301,6 +368,18 @@ test('every staged file is durable before the entry that names it, and before ea
   const wanted = stageAppend(log, lake.store, [rangeOf(0, 10)], 3);
   await log.commit(wanted, { signal });
   expect(order.slice(0, 4)).toEqual([...wanted.added.map((file) => file.staged), entryPath(FEED, 1)]);
+});
+
+test('what is asked of one log at once is done in order', async () => {
+  await using lake = await lakeFolder();
+  const log = await lake.open();
+  const wanted = [0, 10, 20].map((start) => stageAppend(log, lake.store, [rangeOf(start, start + 10)]));
+  const outcomes = await Promise.all([
+    ...wanted.map((one) => log.commit(one, { signal })),
+    log.rollForward(),
+    log.refresh().then(({ version }) => version),
+  ]);
+  expect(outcomes).toMatchObject([{ version: 1 }, { version: 2 }, { version: 3 }, undefined, 3]);
 });
 
 test('an aborted commit leaves nothing behind', async () => {
