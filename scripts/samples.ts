@@ -129,6 +129,7 @@ export type Produced = { readonly total: number; readonly added: number; readonl
 
 /** Creates and fills the sample topics; a second run adds nothing. */
 export async function produceSamples(bootstrap: string): Promise<Produced> {
+  say('filling the sample topics');
   const { topics, expectedTotals, erasedUsers } = makeSamples();
   const kafka = new Kafka({ brokers: bootstrap.split(','), clientId: 'lake-samples', logLevel: logLevel.NOTHING });
   const admin = kafka.admin();
