@@ -5,7 +5,7 @@ import { assert, LakeError } from '../errors.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
 import { type ConflictReason, entryProblem, fold, foldAll, validity } from '../model/fold.ts';
 import { type LogEntry, type Proposal, proposal } from '../model/log-entry.ts';
-import { entryPath, stagingFolder } from '../model/paths.ts';
+import { entryPath, stagingFolder, stagingRoot } from '../model/paths.ts';
 import { CHECKPOINT_EVERY, writeCheckpoint } from './checkpoint.ts';
 import { abandonedWriters, deleteFencedStaging, deleteRemoved, deleteUnnamed } from './cleanup.ts';
 import { encodeEntry } from './entry-codec.ts';
@@ -77,6 +77,7 @@ export class CommitLog implements FeedLog {
       );
       await this.#foldTail();
       await deleteUnnamed(this.#store, this.#state, keys);
+      await this.#removeBatchFolders(keys);
     });
   }
 
@@ -93,12 +94,17 @@ export class CommitLog implements FeedLog {
       const beforeMs = this.#options.nowMs() - options.ageMsMin;
       const writers = await abandonedWriters({ store: this.#store, feed: this.feed, self: this.writer, beforeMs });
       for (const writer of writers) await this.#fence(writer);
+      await this.#store.removeEmptyFolders(stagingRoot(this.feed), { changedBeforeMs: beforeMs });
       return writers;
     });
   }
 
   sweepRemoved(options: { ageMsMin: number }): Promise<number> {
     return this.#alone(() => deleteRemoved(this.#store, this.feed, this.#options.nowMs() - options.ageMsMin));
+  }
+
+  close(): Promise<void> {
+    return this.#alone(() => this.#store.removeEmptyFolders(this.stagingFolder));
   }
 
   #alone<T>(work: () => Promise<T>): Promise<T> {
@@ -191,11 +197,19 @@ export class CommitLog implements FeedLog {
     try {
       await this.#catchUp();
       await this.#catchUp(); // R6: an entry that removed our files while we renamed them
+      await this.#removeBatchFolders(entry.added.map((file) => file.staged));
     } catch (cause) {
       this.#tell('warn', 'roll_forward_delayed', 'files of a commit are not in place yet', cause);
     }
     if (entry.version % CHECKPOINT_EVERY === 0) await this.#checkpoint(ofVersion);
     return { kind: 'committed', version: entry.version, state: this.#state };
+  }
+
+  /** Only the batches' own folders: the engine may be making others at this moment. */
+  async #removeBatchFolders(stagedKeys: readonly string[]): Promise<void> {
+    const parts = stagedKeys.map((key) => key.slice(this.stagingFolder.length + 1).split('/'));
+    const batches = new Set(parts.filter((one) => one.length > 1).map(([folder]) => folder));
+    for (const batch of batches) await this.#store.removeEmptyFolders(`${this.stagingFolder}/${batch}`);
   }
 
   async #checkpoint(state: FeedState): Promise<void> {

@@ -5,10 +5,13 @@ import { LakeError } from '../errors.ts';
 import { canonicalJson, type JsonObject, objectAt } from '../model/json-fields.ts';
 import { entryToJson, type LogEntry, parseEntry } from '../model/log-entry.ts';
 
-const checksumOf = (body: JsonObject): string => createHash('sha256').update(canonicalJson(body)).digest('hex');
+const checksumOf = (canonical: string): string => createHash('sha256').update(canonical).digest('hex');
 
-export const sealJson = (body: JsonObject): Uint8Array =>
-  Buffer.from(`${canonicalJson({ ...body, checksum: checksumOf(body) })}\n`);
+/** `body` must not be empty. The checksum comes last; the rest is in canonical order. */
+export const sealJson = (body: JsonObject): Uint8Array => {
+  const canonical = canonicalJson(body);
+  return Buffer.from(`${canonical.slice(0, -1)},"checksum":"${checksumOf(canonical)}"}\n`);
+};
 
 /** The object without its checksum. Throws lake_damaged when it is not whole. */
 export const unsealJson = (content: Uint8Array): JsonObject => {
@@ -20,7 +23,8 @@ export const unsealJson = (content: Uint8Array): JsonObject => {
     throw new LakeError('lake_damaged', `not one JSON object in ${content.length} bytes`, { cause });
   }
   const { checksum, ...body } = objectAt(value, 'content');
-  if (checksum !== checksumOf(body)) throw new LakeError('lake_damaged', 'the checksum is not that of the content');
+  if (checksum !== checksumOf(canonicalJson(body)))
+    throw new LakeError('lake_damaged', 'the checksum is not that of the content');
   return body;
 };
 

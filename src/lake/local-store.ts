@@ -67,7 +67,8 @@ const localStore = (root: string): ObjectStore => {
     },
     move: (from, to) => at(pathOf(to), () => moveFile(pathOf(from), pathOf(to))),
     remove: (key) => at(pathOf(key), () => rm(pathOf(key), { force: true })),
-    removeEmptyFolders: (prefix) => at(pathOf(prefix), () => removeEmptyFolders(pathOf(prefix))),
+    removeEmptyFolders: (prefix, options) =>
+      at(pathOf(prefix), () => removeEmptyFolders(pathOf(prefix), options?.changedBeforeMs ?? Number.POSITIVE_INFINITY)),
     localPath: pathOf,
   };
 };
@@ -141,9 +142,11 @@ const listFolder = async (root: string, key: string): Promise<StoredObject[]> =>
   return found;
 };
 
-const removeEmptyFolders = async (folder: string): Promise<void> => {
+const removeEmptyFolders = async (folder: string, changedBeforeMs: number): Promise<void> => {
+  const facts = await nullWhenMissing(stat(folder)); // before its own folders go, which changes it
   const names = (await nullWhenMissing(readdir(folder, { withFileTypes: true }))) ?? [];
-  for (const name of names) if (name.isDirectory()) await removeEmptyFolders(join(folder, name.name));
+  for (const name of names) if (name.isDirectory()) await removeEmptyFolders(join(folder, name.name), changedBeforeMs);
+  if (!facts || facts.mtimeMs >= changedBeforeMs) return;
   try {
     await rmdir(folder);
   } catch (error) {

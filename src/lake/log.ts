@@ -44,7 +44,7 @@ export type CommitOutcome =
 export type FeedLog = {
   readonly feed: string;
   readonly writer: string;
-  /** Where this writer may stage files: `_lake/feeds/<feed>/staging/<writer>`. */
+  /** Where this writer may stage files: `_lake/feeds/<feed>/staging/<writer>`. Each batch in a folder of its own, named by its id. */
   readonly stagingFolder: string;
   /** As of the last fold; frozen, safe to keep. */
   state(): FeedState;
@@ -66,6 +66,8 @@ export type FeedLog = {
   cleanUpAbandoned(options: { ageMsMin: number }): Promise<readonly string[]>;
   /** Deletes files that were removed longer than this ago (R6: 24 h). Returns how many. */
   sweepRemoved(options: { ageMsMin: number }): Promise<number>;
+  /** After the last call: takes the writer's staging folder away if it is empty. */
+  close(): Promise<void>;
 };
 
 /** Folds the log (from the newest good checkpoint), finishes what crashed writers left, and is ready to commit. */

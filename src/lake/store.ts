@@ -28,8 +28,11 @@ export type ObjectStore = {
   move(from: string, to: string): Promise<'moved' | 'missing'>;
   /** No error when it is not there. */
   remove(key: string): Promise<void>;
-  /** Takes away empty folders below and including `prefix`; nothing on stores without folders. */
-  removeEmptyFolders(prefix: string): Promise<void>;
+  /**
+   * Takes away empty folders below and including `prefix`, that have not changed since the given moment if one is given;
+   * nothing on stores without folders.
+   */
+  removeEmptyFolders(prefix: string, options?: { changedBeforeMs: number }): Promise<void>;
   /** Where the engine writes or reads `key`: a file name here, a URL on an object store. Makes no folder. */
   localPath(key: string): string;
 };

@@ -1,7 +1,7 @@
 // Two writers on one log: the numbered interleavings of PROTOCOL, each with the paused writer stopped at one store call.
 
 import { expect, test } from 'bun:test';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommitLog } from '../../src/lake/commit-log.ts';
 import { readEntry } from '../../src/lake/read-log.ts';
@@ -380,6 +380,24 @@ test('what is asked of one log at once is done in order', async () => {
     log.refresh().then(({ version }) => version),
   ]);
   expect(outcomes).toMatchObject([{ version: 1 }, { version: 2 }, { version: 3 }, undefined, 3]);
+});
+
+test('no empty folders are left: not of batches, not of writers that closed, not of writers that died', async () => {
+  await using lake = await lakeFolder();
+  const folders = () => readdirSync(join(lake.root, '_lake/feeds/orders/staging'));
+  const log = await lake.open();
+  await log.commit(stageAppend(log, lake.store, [rangeOf(0, 10)]), { signal });
+  const givenUp = stageAppend(log, lake.store, [rangeOf(10, 20)]);
+  await log.discardStaged(givenUp.added.map((file) => file.staged));
+  expect(readdirSync(lake.store.localPath(log.stagingFolder))).toEqual([]);
+  await log.close();
+  expect(folders()).toEqual([]);
+  const died = await lake.open();
+  await died.commit(stageAppend(died, lake.store, [rangeOf(10, 20)]), { signal });
+  await (await lake.open()).cleanUpAbandoned({ ageMsMin: 3_600_000 });
+  expect(folders()).toEqual([died.writer]);
+  await (await lake.open({ nowMs: inAnHour })).cleanUpAbandoned({ ageMsMin: 3_600_000 });
+  expect(existsSync(lake.store.localPath(died.stagingFolder))).toBe(false);
 });
 
 test('an aborted commit leaves nothing behind', async () => {

@@ -32,7 +32,8 @@ export const faulty = (store: ObjectStore, hooks: StoreHooks): ObjectStore => {
     makeDurable: (keys) => around('makeDurable', keys[0] ?? '', () => store.makeDurable(keys)),
     move: (from, to) => around('move', from, () => store.move(from, to)),
     remove: (key) => around('remove', key, () => store.remove(key)),
-    removeEmptyFolders: (prefix) => around('removeEmptyFolders', prefix, () => store.removeEmptyFolders(prefix)),
+    removeEmptyFolders: (prefix, options) =>
+      around('removeEmptyFolders', prefix, () => store.removeEmptyFolders(prefix, options)),
     localPath: store.localPath,
   };
 };
