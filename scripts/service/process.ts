@@ -56,15 +56,15 @@ export async function endProcess(ref: ProcessRef, signal: NodeJS.Signals = 'SIGT
   return true;
 }
 
-/** Kills the process and removes the folder once this one is gone, however it went. */
-export function endWithParent(ref: ProcessRef, folder: string): void {
+/** Removes the folder, and kills the process that works in it, once this one is gone, however it went. */
+export function endWithParent(folder: string, ref: ProcessRef | null): void {
   const watch = [
     'while kill -0 "$1" && kill -0 "$2"; do sleep 1; done 2>/dev/null',
     // The other one ended first: the folder may be needed to start it again.
     'kill -0 "$1" 2>/dev/null && exit',
     'kill -9 "$2" 2>/dev/null; rm -rf "$3"',
   ].join('\n');
-  const args = ['-c', watch, 'watch', String(process.pid), String(ref.pid), folder];
+  const args = ['-c', watch, 'watch', String(process.pid), String((ref ?? process).pid), folder];
   spawn('sh', args, { detached: true, stdio: 'ignore' }).unref();
 }
 

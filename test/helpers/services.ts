@@ -18,7 +18,11 @@ let base: string | null = null;
 function baseFolder(): string {
   const given = process.env['LAKE_TEST_DIR'];
   if (given) return given;
-  base ??= mkdtempSync(join(tmpdir(), 'lake-test-'));
+  if (base === null) {
+    base = mkdtempSync(join(tmpdir(), 'lake-test-'));
+    // `bun test` runs no exit handlers.
+    endWithParent(base, null);
+  }
   return base;
 }
 
@@ -55,8 +59,7 @@ export async function startPrivateKafka(): Promise<PrivateKafka> {
       port,
       settings: { 'broker.session.timeout.ms': '2000', 'broker.heartbeat.interval.ms': '500' },
     });
-    // `bun test` runs no exit handlers.
-    endWithParent(ref, base ?? folder);
+    endWithParent(folder, ref);
     return ref;
   };
   let ref = await start();

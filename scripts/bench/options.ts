@@ -1,0 +1,77 @@
+// What scripts/bench is asked for. Sizes and codecs name the topics; the defaults are the figures of docs/performance.md.
+
+import { parseArgs } from 'node:util';
+import { ScriptError } from '../common.ts';
+
+export const CODECS = ['uncompressed', 'snappy', 'zstd'] as const;
+export const SIZES = [150, 1000] as const;
+export const CONTENDERS = ['drain', 'duckdb', 'lake', 'rival'] as const;
+
+export type Codec = (typeof CODECS)[number];
+export type Contender = (typeof CONTENDERS)[number];
+
+/** One measured topic: all of a size hold the same messages. */
+export type BenchTopic = { readonly name: string; readonly codec: Codec; readonly size: number; readonly messages: number };
+
+export type BenchOptions = {
+  readonly topics: readonly BenchTopic[];
+  readonly contenders: readonly Contender[];
+  readonly rounds: number;
+  /** A folder for every run's memory samples and log, or null. */
+  readonly traceFolder: string | null;
+  /** Flags for lake itself, for trying other settings than the shipped defaults. */
+  readonly lakeFlags: readonly string[];
+};
+
+export const usage = `usage: scripts/bench [--messages N] [--large-messages N] [--sizes 150,1000] [--codecs uncompressed,snappy,zstd]
+                     [--only drain,duckdb,lake,rival] [--rounds N] [--trace FOLDER] [--lake-flags "--x y"]
+  --messages        messages of about 150 B in each topic (default 1000000)
+  --large-messages  messages of about 1 KB in each topic (default: as --messages)
+  --rounds          runs of each contender on each topic, interleaved; medians are printed (default 3)
+  --trace           keeps each run's memory samples (one every 50 ms) and log lines there
+  The broker is one of its own under .services/bench (kept, so that a second run need not produce again), or the one that
+  KAFKA_BOOTSTRAP_SERVERS names.`;
+
+export function readOptions(args: readonly string[]): BenchOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      messages: { type: 'string', default: '1000000' },
+      'large-messages': { type: 'string' },
+      sizes: { type: 'string', default: SIZES.join(',') },
+      codecs: { type: 'string', default: CODECS.join(',') },
+      only: { type: 'string', default: CONTENDERS.join(',') },
+      rounds: { type: 'string', default: '3' },
+      trace: { type: 'string' },
+      'lake-flags': { type: 'string', default: '' },
+    },
+  });
+  const messages = count(values.messages, '--messages');
+  const large = count(values['large-messages'] ?? values.messages, '--large-messages');
+  const sizes = chosen(values.sizes, SIZES.map(String), '--sizes').map(Number);
+  const codecs = CODECS.filter((codec) => chosen(values.codecs, CODECS, '--codecs').includes(codec));
+  return {
+    topics: sizes.flatMap((size) =>
+      codecs.map((codec) => ({ name: topicName(codec, size), codec, size, messages: size < 500 ? messages : large })),
+    ),
+    contenders: CONTENDERS.filter((contender) => chosen(values.only, CONTENDERS, '--only').includes(contender)),
+    rounds: count(values.rounds, '--rounds'),
+    traceFolder: values.trace ?? null,
+    lakeFlags: values['lake-flags'].split(/\s+/).filter((flag) => flag !== ''),
+  };
+}
+
+const topicName = (codec: Codec, size: number): string => `bench_${codec}_${size}`;
+
+function count(text: string, flag: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new ScriptError(`${flag} is a count of 1 or more, not ${text}\n${usage}`);
+  return value;
+}
+
+function chosen(text: string, from: readonly string[], flag: string): string[] {
+  const names = text.split(',');
+  const unknown = names.find((name) => !from.includes(name));
+  if (unknown !== undefined) throw new ScriptError(`${flag} takes ${from.join(', ')}, not ${unknown}\n${usage}`);
+  return names;
+}
