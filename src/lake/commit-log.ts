@@ -5,7 +5,7 @@ import { assert, LakeError } from '../errors.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
 import { type ConflictReason, entryProblem, fold, foldAll, validity } from '../model/fold.ts';
 import { type LogEntry, type Proposal, proposal } from '../model/log-entry.ts';
-import { entryPath, stagingFolder, stagingRoot } from '../model/paths.ts';
+import { entryPath, isPublishedPath, stagingFolder, stagingRoot } from '../model/paths.ts';
 import { CHECKPOINT_EVERY, writeCheckpoint } from './checkpoint.ts';
 import { abandonedWriters, deleteFencedStaging, deleteRemoved, deleteUnnamed } from './cleanup.ts';
 import { encodeEntry } from './entry-codec.ts';
@@ -118,8 +118,8 @@ export class CommitLog implements FeedLog {
     assert(problem === null, `the proposal ${problem}`);
     const staging = `${this.stagingFolder}/`;
     assert(
-      wanted.added.every((file) => file.staged.startsWith(staging)),
-      'added files are staged by their writer',
+      wanted.added.every((file) => file.staged.startsWith(staging) && isPublishedPath(this.feed, file.path)),
+      'added files are staged by their writer and go into folders of their feed',
     );
     await this.#catchUp();
     const committed = this.#ownVersions.get(wanted.batch);
@@ -173,9 +173,10 @@ export class CommitLog implements FeedLog {
   async #offer(entry: LogEntry): Promise<'mine' | 'taken'> {
     const key = entryPath(this.feed, entry.version);
     const staging = `${this.stagingFolder}/${entry.batch}-${entry.version}.entry`;
+    const content = encodeEntry(entry);
     let lost: { error: unknown } | null = null;
     try {
-      const answer = await this.#store.createExclusive({ key, staging, content: encodeEntry(entry) });
+      const answer = await this.#store.createExclusive({ key, staging, content });
       if (answer === 'created') return 'mine';
     } catch (error) {
       lost = { error };

@@ -28,7 +28,16 @@ export const unsealJson = (content: Uint8Array): JsonObject => {
   return body;
 };
 
-export const encodeEntry = (entry: LogEntry): Uint8Array => sealJson(entryToJson(entry));
+/** Reads back what it made: an entry that cannot be read would stop the feed for good, as entries are never deleted. */
+export const encodeEntry = (entry: LogEntry): Uint8Array => {
+  const content = sealJson(entryToJson(entry));
+  try {
+    parseEntry(unsealJson(content));
+  } catch (cause) {
+    throw new LakeError('bug', `log entry ${entry.version} of feed ${entry.feed} would be unreadable`, { cause });
+  }
+  return content;
+};
 
 /** `place` is for the error: the entry's version and file. */
 export const decodeEntry = (content: Uint8Array, place: { feed: string; version: number; file: string }): LogEntry => {

@@ -146,7 +146,8 @@ export const entryProblem = (entry: Proposal): string | null => {
   }
   if (entry.gaps.some((gap) => gap.end <= gap.start)) return 'has an empty gap';
   if (new Set(entry.removed).size !== entry.removed.length) return 'removes a file twice';
-  if (new Set(entry.added.map((file) => file.path)).size !== entry.added.length) return 'adds a file twice';
+  if (new Set(entry.added.flatMap((file) => [file.path, file.staged])).size !== 2 * entry.added.length)
+    return 'adds a file twice';
   return entry.kind === 'append' || entry.kind === 'hole' ? rowsProblem(entry) : partsProblem(entry);
 };
 

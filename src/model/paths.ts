@@ -50,6 +50,10 @@ export const streamFilePath = (feed: string, day: DayValues, batch: string, n: n
 export const deadLettersFilePath = (feed: string, day: DayValues, batch: string): string =>
   `${deadLettersFolder(feed)}/${dayFolders(day)}/data_${safeSegment(batch)}.parquet`;
 
+/** Whether a file may be given this final key. Checked before the entry: afterwards it could never be renamed. */
+export const isPublishedPath = (feed: string, path: string): boolean =>
+  PUBLISHED_FOLDERS.some((folder) => path.startsWith(`${folder}/${feed}/`)) && !path.split('/').includes('..');
+
 /** The version of an entry's or checkpoint's key, or null for a foreign name. */
 export const versionOfKey = (key: string): number | null => {
   const match = /\/(\d{20})\.json$/.exec(key);

@@ -10,6 +10,7 @@ import { foldNewer, readFeedState } from '../../src/lake/read-log.ts';
 import { stateToJson } from '../../src/model/checkpoint.ts';
 import { emptyState } from '../../src/model/feed-state.ts';
 import { canonicalJson } from '../../src/model/json-fields.ts';
+import { toOffset } from '../../src/model/offsets.ts';
 import { checkpointPath, entryPath, LAKE_IDENTITY_PATH } from '../../src/model/paths.ts';
 import { failOnce, faulty } from '../helpers/faulty-store.ts';
 import { FEED, type LakeFolder, lakeFolder, newId, noSignal, rangeOf, removal, stageAppend } from '../helpers/lake-folder.ts';
@@ -108,6 +109,18 @@ test('an entry of a newer format or an unknown kind is refused, not skipped', as
     writeFileSync(lake.store.localPath(entryPath(FEED, 2)), sealJson({ ...entry, version: 2, ...change }));
     await expect(lake.state()).rejects.toMatchObject({ code: 'lake_foreign_format' });
   }
+});
+
+test('an entry that could not be read again is never written', async () => {
+  await using lake = await lakeFolder();
+  const log = await lake.open();
+  const fine = stageAppend(log, lake.store, [rangeOf(0, 10)]);
+  const [range] = fine.ranges;
+  if (!range) throw new Error('no range');
+  for (const change of [{ partition: -1 }, { partition: 0.5 }, { start: toOffset(-5n) }, { timestampMsMax: 1.5 }]) {
+    await expect(log.commit({ ...fine, ranges: [{ ...range, ...change }] }, { signal })).rejects.toMatchObject({ code: 'bug' });
+  }
+  expect(await log.commit(fine, { signal })).toMatchObject({ kind: 'committed', version: 1 });
 });
 
 test('a checkpoint is the fold: the same bytes from any fold, the same state from it, from an older one, from none', async () => {

@@ -141,6 +141,7 @@ test.each<[string, Partial<Proposal>, string]>([
   ['messages without a last one', { ranges: [{ ...rangeOf(0, 3), last: null }] }, 'no last message'],
   ['an append of nothing', {}, 'no ranges'],
   ['a fence of nobody', { kind: 'fence' }, 'without a fence'],
+  ['a file twice', { ranges: [rangeOf(0, 4)], added: [file('a', 2), file('a', 2)] }, 'adds a file twice'],
   ['a removal twice', { kind: 'retain', removed: ['a', 'a'] }, 'twice'],
 ])('%s is refused before it is written', (_, given, problem) => {
   expect(entryProblem(wanted(given))).toContain(problem);

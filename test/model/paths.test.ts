@@ -6,6 +6,7 @@ import {
   checkpointPath,
   deadLettersFilePath,
   entryPath,
+  isPublishedPath,
   removedPath,
   stagingFolder,
   streamFilePath,
@@ -39,6 +40,12 @@ test('names are read back, foreign ones are not', () => {
   expect(batchOfPath('streams/o/data_20250128.parquet')).toBeNull();
   expect(writerOfStagedKey('o', '_lake/feeds/o/staging/w1/b/x.parquet')).toBe('w1');
   expect(writerOfStagedKey('o', '_lake/feeds/p/staging/w1/x')).toBeNull();
+});
+
+test('a file may only be published among those of its feed', () => {
+  expect(isPublishedPath('o', streamFilePath('o', DAY, BATCH, 2))).toBe(true);
+  for (const path of ['streams/p/x', '_lake/feeds/o/x', 'streams/o/../p/x', '/streams/o/x'])
+    expect(isPublishedPath('o', path)).toBe(false);
 });
 
 test('a name that leaves its folder is a bug', () => {
