@@ -51,7 +51,7 @@ async function runTests(folder: string, paths: readonly string[]): Promise<Total
   const port = await freePort();
   say('starting a Kafka for the tests');
   const broker = await startBroker({ folder: join(folder, 'kafka'), port });
-  endWithParent(folder, broker);
+  endWithParent(broker, folder);
   try {
     const address = `127.0.0.1:${port}`;
     const report = join(folder, 'report.xml');

@@ -31,6 +31,9 @@ export const brokerSettings: Readonly<Record<string, string>> = {
   'log.cleaner.backoff.ms': '1000',
 };
 
+/** A leading dash would be taken for an option. */
+export const newClusterId = (): string => randomBytes(16).toString('base64url').replace(/^-/, 'K');
+
 export type BrokerPlace = {
   readonly folder: string;
   readonly port: number;
@@ -85,8 +88,7 @@ export async function startBroker(place: BrokerPlace): Promise<ProcessRef & { re
     join(jars, '*'),
   ];
   if (!existsSync(join(place.folder, 'data/meta.properties'))) {
-    const id = randomBytes(16).toString('base64url');
-    const format = Bun.spawnSync([...base, 'kafka.tools.StorageTool', 'format', '-t', id, '-c', settings]);
+    const format = Bun.spawnSync([...base, 'kafka.tools.StorageTool', 'format', '-t', newClusterId(), '-c', settings]);
     if (format.exitCode !== 0) throw new ScriptError(`Kafka's storage cannot be formatted:\n${format.stdout}${format.stderr}`);
   }
   const logPath = join(place.folder, 'kafka.log');

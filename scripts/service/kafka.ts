@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { root, ScriptError, say } from '../common.ts';
 import { kafkaVersion } from './java.ts';
-import { answers, brokerSettings, startBroker, untilReady } from './kafka-broker.ts';
+import { answers, brokerSettings, newClusterId, startBroker, untilReady } from './kafka-broker.ts';
 import { endProcess, freePort, isAlive } from './process.ts';
 import { type Service, type ServiceRecord, servicesFolder } from './service.ts';
 
@@ -43,8 +43,11 @@ function createContainer(port: number): { ok: boolean; output: string } {
     '-e',
     `KAFKA_${key.toUpperCase().replaceAll('.', '_')}=${value}`,
   ]);
-  const heap = ['-e', 'KAFKA_HEAP_OPTS=-Xmx512m'];
-  return docker('run', '-d', '--name', container, '-p', `127.0.0.1:${port}:${port}`, ...heap, ...env, image);
+  // The image would give every cluster the same id, and lake could not tell one from another.
+  const more = ['-e', 'KAFKA_HEAP_OPTS=-Xmx512m', '-e', `CLUSTER_ID=${newClusterId()}`];
+  // One of this name that is not remembered was left behind by an interrupted start.
+  docker('rm', '-f', container);
+  return docker('run', '-d', '--name', container, '-p', `127.0.0.1:${port}:${port}`, ...more, ...env, image);
 }
 
 function containerRuns(name: string): boolean {

@@ -57,7 +57,7 @@ export async function endProcess(ref: ProcessRef, signal: NodeJS.Signals = 'SIGT
 }
 
 /** Removes the folder, and kills the process that works in it, once this one is gone, however it went. */
-export function endWithParent(folder: string, ref: ProcessRef | null): void {
+export function endWithParent(ref: ProcessRef | null, folder: string): void {
   const watch = [
     'while kill -0 "$1" && kill -0 "$2"; do sleep 1; done 2>/dev/null',
     // The other one ended first: the folder may be needed to start it again.

@@ -21,7 +21,7 @@ function baseFolder(): string {
   if (base === null) {
     base = mkdtempSync(join(tmpdir(), 'lake-test-'));
     // `bun test` runs no exit handlers.
-    endWithParent(base, null);
+    endWithParent(null, base);
   }
   return base;
 }
@@ -59,7 +59,7 @@ export async function startPrivateKafka(): Promise<PrivateKafka> {
       port,
       settings: { 'broker.session.timeout.ms': '2000', 'broker.heartbeat.interval.ms': '500' },
     });
-    endWithParent(folder, ref);
+    endWithParent(ref, folder);
     return ref;
   };
   let ref = await start();
