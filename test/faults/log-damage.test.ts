@@ -3,6 +3,7 @@
 import { expect, test } from 'bun:test';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { newestCheckpoint, writeCheckpoint } from '../../src/lake/checkpoint.ts';
 import { sealJson, unsealJson } from '../../src/lake/entry-codec.ts';
 import { openLake, readLakeIdentity } from '../../src/lake/lake-identity.ts';
 import { findStrays } from '../../src/lake/orphans.ts';
@@ -11,7 +12,7 @@ import { stateToJson } from '../../src/model/checkpoint.ts';
 import { emptyState } from '../../src/model/feed-state.ts';
 import { canonicalJson } from '../../src/model/json-fields.ts';
 import { toOffset } from '../../src/model/offsets.ts';
-import { checkpointPath, entryPath, LAKE_IDENTITY_PATH } from '../../src/model/paths.ts';
+import { checkpointPath, checkpointsFolder, entryPath, LAKE_IDENTITY_PATH } from '../../src/model/paths.ts';
 import { failOnce, faulty } from '../helpers/faulty-store.ts';
 import { FEED, type LakeFolder, lakeFolder, newId, noSignal, rangeOf, removal, stageAppend } from '../helpers/lake-folder.ts';
 
@@ -153,6 +154,16 @@ test('two lakes with the same entries have the same checkpoint', async () => {
   const made = readFileSync(lake.store.localPath(checkpointPath(FEED, 100)), 'utf8');
   expect(Buffer.from(sealJson(stateToJson(await readFeedState(copy.store, FEED)))).toString('utf8')).toBe(made);
 }, 60_000);
+
+test('the newest three checkpoints are kept, and a start reads the newest', async () => {
+  await using lake = await lakeFolder();
+  for (const version of [100, 200, 300, 400, 500]) {
+    await writeCheckpoint(lake.store, { ...emptyState(FEED), version }, '_lake/staging/checkpoint');
+  }
+  const kept = await lake.store.list(checkpointsFolder(FEED));
+  expect(kept.map(({ key }) => key)).toEqual([300, 400, 500].map((version) => checkpointPath(FEED, version)));
+  expect((await newestCheckpoint(lake.store, FEED))?.version).toBe(500);
+});
 
 test('a checkpoint that cannot be written does not fail the commit', async () => {
   await using lake = await lakeFolder();
