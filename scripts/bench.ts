@@ -1,0 +1,91 @@
+// scripts/bench: how fast `lake ingest` is beside what bounds it (a bare kafkajs drain, DuckDB alone) and beside its rival,
+// in one run on one machine, interleaved, so that the ratios hold where the seconds do not.
+
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { type Bench, lakePath, pythonForRival, type Run, runContender } from './benchmark/contenders.ts';
+import { benchFolder, benchKafka, fillTopics } from './benchmark/kafka.ts';
+import { measure } from './benchmark/measure.ts';
+import { type BenchOptions, readOptions, usage } from './benchmark/options.ts';
+import { aims, figuresOf, median, topicTable } from './benchmark/report.ts';
+import { runScript, ScriptError, say } from './common.ts';
+
+const HELP_RUNS = 20;
+
+async function main(): Promise<number> {
+  if (process.argv.includes('--help')) {
+    process.stdout.write(`${usage}\n`);
+    return 0;
+  }
+  const options = readOptions(process.argv.slice(2));
+  if (!existsSync(lakePath)) throw new ScriptError('dist/lake is not there: run  scripts/build');
+  mkdirSync(benchFolder, { recursive: true });
+  const python = options.contenders.includes('rival') ? await pythonForRival() : null;
+  const contenders = options.contenders.filter((contender) => contender !== 'rival' || python !== null);
+  await using kafka = await benchKafka();
+  await fillTopics(kafka.bootstrap, options.topics);
+  const runs = await runAll({ ...options, contenders }, { bootstrap: kafka.bootstrap, lakeFlags: options.lakeFlags, python });
+  await print(options, runs);
+  return 0;
+}
+
+/** A B C, A B C, …: what else the machine does meanwhile falls on all of them. */
+async function runAll(options: BenchOptions, bench: Bench): Promise<Run[]> {
+  const runs: Run[] = [];
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const topic of options.topics) {
+      for (const contender of options.contenders) {
+        const run = await runContender(contender, topic, bench);
+        runs.push(run);
+        const perSecond = Math.round((run.messages / run.ms) * 1000);
+        say(`round ${round} · ${topic.name} · ${contender}: ${perSecond} messages/s · ${run.measured.rssMbMax.toFixed(0)} MB`);
+        if (options.traceFolder !== null) trace(options.traceFolder, run, round);
+      }
+    }
+  }
+  return runs;
+}
+
+function trace(folder: string, run: Run, round: number): void {
+  mkdirSync(folder, { recursive: true });
+  const base = join(folder, `${run.topic}-${run.contender}-${round}`);
+  const lines = run.measured.samples.map(
+    ({ atMs, anonymousMb, fileMb }) => `${atMs}\t${anonymousMb.toFixed(1)}\t${fileMb.toFixed(1)}`,
+  );
+  writeFileSync(`${base}.tsv`, `at_ms\tanonymous_mb\tfile_mb\n${lines.join('\n')}\n`);
+  writeFileSync(`${base}.log`, run.measured.stderr);
+}
+
+async function print(options: BenchOptions, runs: readonly Run[]): Promise<void> {
+  const out: string[] = [];
+  const model = cpus()[0]?.model ?? 'unknown processor';
+  out.push(
+    `${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GB · medians of ${options.rounds}, peak RSS the worst`,
+  );
+  for (const topic of options.topics) {
+    const own = runs.filter((run) => run.topic === topic.name);
+    const figures = options.contenders.flatMap((contender) => figuresOf(own, contender) ?? []);
+    out.push('', topicTable(topic, figures));
+    for (const { what, met } of aims(figures)) out.push(`${met ? 'met   ' : 'missed'}  lake: ${what}`);
+  }
+  if (options.contenders.includes('lake')) {
+    const helpMs = await helpMedianMs();
+    out.push(
+      '',
+      `${helpMs < 100 ? 'met   ' : 'missed'}  lake --help: ${helpMs.toFixed(0)} ms, median of ${HELP_RUNS} (aim: under 100)`,
+    );
+  }
+  if (runs.some(({ contender }) => contender === 'rival'))
+    out.push('The Python is at-least-once and passes amounts through doubles; lake is exactly-once and exact, lineage included.');
+  process.stdout.write(`${out.join('\n')}\n`);
+}
+
+async function helpMedianMs(): Promise<number> {
+  const wallsMs: number[] = [];
+  for (let run = 0; run < HELP_RUNS; run++)
+    wallsMs.push((await measure({ command: [lakePath, '--help'], folder: benchFolder })).wallMs);
+  return median(wallsMs);
+}
+
+await runScript(main);
