@@ -16,6 +16,13 @@ export class Changes {
       });
     }
   }
+
+  /** Resolves after `delayMs`. */
+  after(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      setTimeout(resolve, delayMs);
+    });
+  }
 }
 
 /** One piece of work at a time, in the order asked for. */

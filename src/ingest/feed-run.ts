@@ -14,7 +14,7 @@ import type { LastMessage } from '../model/log-entry.ts';
 import { later, type Offset } from '../model/offsets.ts';
 import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
 import { planResume } from '../model/resume.ts';
-import type { OpenBatch, Stage, WorkQueue } from './stage.ts';
+import { type OpenBatch, SchemaGrown, type Stage, type WorkQueue } from './stage.ts';
 
 /** A conflict means another writer owns these partitions; after this many without progress it is not a passing rebalance. */
 const CONFLICTS_MAX = 3;
@@ -42,7 +42,8 @@ export type RunOutcome =
   /** Another writer was first: everything staged is to be dropped and read again from the target's positions. */
   | { readonly kind: 'read_again' };
 
-type Reading = { position: bigint; check: LastMessage | null };
+/** `fetchAt`: where the next record set must begin, so that none is taken that was fetched before a seek (PROTOCOL K2). */
+type Reading = { readonly position: bigint; readonly check: LastMessage | null; readonly fetchAt: bigint };
 
 export class FeedRun {
   readonly feed: Feed;
@@ -97,7 +98,7 @@ export class FeedRun {
     const where = { feed: feed.name, topic: feed.topic, partition, target: 'lake' };
     switch (plan.kind) {
       case 'read':
-        this.reading.set(partition, { position: plan.position, check: plan.check });
+        this.reading.set(partition, { position: plan.position, check: plan.check, fetchAt: plan.seek });
         return plan.seek;
       case 'beyond_end':
         throw new LakeError(
@@ -142,14 +143,12 @@ export class FeedRun {
     }
   }
 
-  take(fetched: Fetched): void {
+  take(fetched: Fetched, fetchedOffset: bigint): void {
     const reading = this.reading.get(fetched.partition);
-    if (!reading) return;
+    if (!reading || reading.fetchAt !== fetchedOffset) return;
     this.stage.take(fetched, reading.position, reading.check);
-    this.reading.set(fetched.partition, {
-      position: later(fetched.nextOffset, reading.position),
-      check: null,
-    });
+    const { nextOffset } = fetched;
+    this.reading.set(fetched.partition, { position: later(nextOffset, reading.position), check: null, fetchAt: nextOffset });
   }
 
   get full(): boolean {
@@ -173,6 +172,9 @@ export class FeedRun {
     try {
       const closed = await this.stage.close();
       return closed ? await this.commitBatch(closed.batch, closed.open) : { kind: 'nothing' };
+    } catch (error) {
+      if (error instanceof SchemaGrown) return { kind: 'read_again' };
+      throw error;
     } finally {
       this.committing = false;
       this.committingBytes = 0;

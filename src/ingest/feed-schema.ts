@@ -7,7 +7,7 @@ import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
 import { typeName } from '../model/columns.ts';
 import type { Feed, Field } from '../model/feed.ts';
-import { inferFields } from '../model/infer.ts';
+import { inferFields, inferTypes, widen } from '../model/infer.ts';
 import { canonicalJson, type JsonValue } from '../model/json-fields.ts';
 import { fieldFromJson, fieldToJson } from '../model/pinned-schema.ts';
 import { decodePlan } from './decode.ts';
@@ -23,12 +23,18 @@ export type FeedSchema = {
   pinDeclared(): Promise<void>;
   /** Infers what is not declared from the values of a chunk, and pins it; if another member was first, its schema counts. */
   infer(values: Uint8Array): Promise<void>;
+  /**
+   * What the values of a chunk ask of an inferred schema that refuses some of them or does not know a name: columns added, types
+   * widened, pinned. true: the schema changed, and everything staged is to be read again under it.
+   */
+  widen(values: Uint8Array): Promise<boolean>;
 };
 
 export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: string; log: Log; signal: AbortSignal }): FeedSchema {
   const { feed, lake, timezone, log, signal } = options;
   let known: { version: number; epoch: number; inForce: InForce } | null = null;
 
+  const isInferred = !feed.fields?.every((field) => field.type !== null);
   const pinned = (): readonly Field[] | null => {
     const schema = lake.state().schema;
     return schema === null ? null : schema.fields.map((json) => fieldFromJson(json, parseTypeName));
@@ -74,14 +80,24 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
   return {
     inForce,
     pinDeclared: async () => {
-      if (feed.fields?.every((field) => field.type !== null)) await pin(feed.fields, 'declared');
+      if (feed.fields && !isInferred) await pin(feed.fields, 'declared');
     },
     infer: async (values) => {
-      const texts = new TextDecoder().decode(values).split(SEPARATOR);
-      await pin(inferFields(feed, texts), 'inferred');
+      const texts = textsOf(values);
+      await pin(feed.fields === null ? inferFields(texts) : inferTypes(feed.fields, texts), 'inferred');
+    },
+    widen: async (values) => {
+      const before = isInferred ? pinned() : null;
+      if (!before) return false;
+      const { fields, changes } = widen(before, textsOf(values), { addColumns: feed.fields === null });
+      if (changes.length === 0) return false;
+      await pin(fields, changes.map(({ field, from, to }) => `${field}: ${from ?? 'new'} → ${to}`).join(', '));
+      return true;
     },
   };
 }
+
+const textsOf = (values: Uint8Array): string[] => new TextDecoder().decode(values).split(SEPARATOR);
 
 function parseTypeName(text: string): NonNullable<Field['type']> {
   const parsed = parseFieldType(text);

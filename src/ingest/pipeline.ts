@@ -3,20 +3,16 @@
 // Invariant: whatever ends it, what is durable is exactly what the target's positions say.
 
 import { type KafkaAdmin, kafkaError } from '../broker/client.ts';
-import {
-  type ConsumerHandlers,
-  createGroupConsumer,
-  type GroupConsumer,
-  partitionKey,
-  type TopicPartition,
-} from '../broker/consumer.ts';
+import { type ConsumerHandlers, createGroupConsumer, type GroupConsumer, type TopicPartition } from '../broker/consumer.ts';
 import type { Fetched } from '../broker/fetch-response.ts';
 import type { Config } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { type Budget, hasRoom, toRelieve } from './budget.ts';
 import type { Changes } from './changes.ts';
 import type { FeedRun } from './feed-run.ts';
 import { type Goal, measureGoal } from './goal.ts';
+import { Membership } from './membership.ts';
 
 export type PipelineOptions = {
   readonly config: Config;
@@ -27,9 +23,7 @@ export type PipelineOptions = {
   readonly failures: ReadonlyMap<string, LakeError>;
   readonly changes: Changes;
   readonly untilCaughtUp: boolean;
-  /** Bytes that may wait undecoded, and bytes of all batches that are not committed. */
-  readonly pendingBytesMax: number;
-  readonly stagedBytesMax: number;
+  readonly budget: Budget;
   readonly log: Log;
   readonly nowMs: () => number;
   /** Stop gracefully: commit what is staged, leave the group. */
@@ -75,6 +69,7 @@ class Pipeline {
   private readonly runs: ReadonlyMap<string, FeedRun>;
   private readonly failures: Map<string, LakeError>;
   private readonly consumer: GroupConsumer;
+  private readonly membership: Membership;
   /** null: the run has no end. */
   private goal: Goal | null = null;
   private fatal: unknown = null;
@@ -94,13 +89,21 @@ class Pipeline {
     this.tidyMs = options.nowMs();
     this.runs = new Map(options.runs.map((run) => [run.feed.topic, run]));
     const handlers: ConsumerHandlers = {
-      assigned: (partitions) => this.assigned(partitions),
+      assigned: (partitions) => this.membership.assigned(partitions),
       room: () => this.room(),
-      take: (fetched) => this.take(fetched),
+      take: (fetched, fetchedOffset) => this.take(fetched, fetchedOffset),
       outOfRange: (partition) => this.outOfRange(partition),
       crashed: (error, restarting) => this.crashed(error, restarting),
     };
-    const { config, groupId, log } = options;
+    const { config, groupId, log, changes } = options;
+    this.membership = new Membership({
+      consumer: () => this.consumer,
+      live: () => this.live(),
+      over: () => this.over(),
+      failed: (run, error) => this.failed(run, error),
+      changes,
+      log,
+    });
     this.consumer = createGroupConsumer({ kafka: config.kafka, groupId, topics: [...this.runs.keys()], handlers, log });
   }
 
@@ -128,79 +131,21 @@ class Pipeline {
     return { messages: new Map(this.options.runs.map((run) => [run.feed.name, run.messages])), failures: this.failures };
   }
 
-  // ── assignment ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  private async assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint | null>> {
-    this.options.log.info('partitions_assigned', { partitions: partitions.map(partitionKey).sort().join(',') });
-    const seeks = new Map<string, bigint | null>();
-    for (const run of this.live()) {
-      const mine = partitions.filter(({ topic }) => topic === run.feed.topic).map(({ partition }) => partition);
-      for (const [partition, offset] of await this.resume(run, mine))
-        seeks.set(partitionKey({ topic: run.feed.topic, partition }), offset);
-    }
-    this.options.changes.notify();
-    return seeks;
-  }
-
-  /** Drops what is staged, waits for the commit in flight, and asks the target where to go on. */
-  private async resume(run: FeedRun, partitions: readonly number[]): Promise<ReadonlyMap<number, bigint>> {
-    await run.drop();
-    await this.options.changes.until(() => !run.committing || this.finished);
-    if (partitions.length === 0) return new Map();
-    try {
-      const seeks = await run.resume(partitions);
-      await this.commitGroupOffsets(run, partitions);
-      return seeks;
-    } catch (error) {
-      this.failed(run, error);
-      return new Map();
-    }
-  }
-
-  private outOfRange(partition: TopicPartition): void {
-    const run = this.runs.get(partition.topic);
-    if (run && this.isLive(run)) this.readAgain(run).catch((error) => this.failed(run, error));
-  }
-
-  /** All partitions of a feed from the target's positions, as after an assignment. */
-  private async readAgain(run: FeedRun): Promise<void> {
-    const partitions = [...run.reading.keys()];
-    await run.drop();
-    if (!this.isLive(run) || partitions.length === 0) return;
-    for (const [partition, offset] of await run.resume(partitions))
-      this.consumer.seek({ topic: run.feed.topic, partition }, offset);
-    this.options.changes.notify();
-  }
-
-  private async commitGroupOffsets(run: FeedRun, partitions: readonly number[]): Promise<void> {
-    const { positions } = run.lake.state();
-    const offsets = partitions.flatMap((partition) => {
-      const position = positions.get(partition)?.position;
-      const at = { topic: run.feed.topic, partition };
-      return position === undefined ? [] : [[partitionKey(at), { partition: at, offset: position }] as const];
-    });
-    await this.consumer.commitGroupOffsets(new Map(offsets));
-  }
-
   // ── data ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private async room(): Promise<void> {
-    const { changes, pendingBytesMax, stagedBytesMax } = this.options;
-    await changes.until(() => {
-      if (this.finished || this.stopping || this.fatal !== null) return true;
-      const live = this.live();
-      if (live.some((run) => run.full && run.committing)) return false;
-      const pending = live.reduce((sum, run) => sum + run.stage.pendingBytes, 0);
-      const staged = live.reduce((sum, run) => sum + run.stagedBytes, 0);
-      return pending < pendingBytesMax && staged < stagedBytesMax;
-    });
+    await this.options.changes.until(() => this.over() || hasRoom(this.live(), this.options.budget));
   }
 
-  private take(fetched: Fetched): void {
+  private over(): boolean {
+    return this.finished || this.stopping || this.fatal !== null;
+  }
+
+  private take(fetched: Fetched, fetchedOffset: bigint): void {
     const run = this.runs.get(fetched.topic);
     if (!run || !this.isLive(run) || this.stopping) return;
     try {
-      run.take(fetched);
+      run.take(fetched, fetchedOffset);
       this.closeDue(run);
     } catch (error) {
       this.failed(run, error);
@@ -211,7 +156,8 @@ class Pipeline {
   private tick(): void {
     if (this.finished) return;
     for (const run of this.live()) this.closeDue(run);
-    this.relieve();
+    const heavy = toRelieve(this.live(), this.options.budget);
+    if (heavy) this.commit(heavy).catch(() => undefined);
     this.report();
     if (++this.ticks % REFRESH_TICKS === 0) this.refresh().catch((error) => this.die(error));
     this.options.changes.notify();
@@ -222,20 +168,11 @@ class Pipeline {
     if (run.due || run.stage.failed || this.goal?.allTaken(run)) this.commit(run).catch(() => undefined);
   }
 
-  /** When all batches together reach the budget, the largest closes early. */
-  private relieve(): void {
-    const open = this.live().filter((run) => run.stage.batch !== null && !run.committing);
-    const staged = this.live().reduce((sum, run) => sum + run.stagedBytes, 0);
-    if (staged < this.options.stagedBytesMax) return;
-    const largest = open.toSorted((a, b) => b.stage.facts().bytes - a.stage.facts().bytes)[0];
-    if (largest) this.commit(largest).catch(() => undefined);
-  }
-
   private async commit(run: FeedRun): Promise<void> {
     try {
       const outcome = await run.commit();
-      if (outcome.kind === 'committed') await this.commitGroupOffsets(run, outcome.partitions);
-      if (outcome.kind === 'read_again') await this.readAgain(run);
+      if (outcome.kind === 'committed') await this.membership.commitGroupOffsets(run, outcome.partitions);
+      if (outcome.kind === 'read_again') await this.membership.readAgain(run);
     } catch (error) {
       this.failed(run, error);
     } finally {
@@ -313,6 +250,11 @@ class Pipeline {
     for (const partition of run.reading.keys()) this.consumer.leaveAlone({ topic: run.feed.topic, partition });
     run.drop().catch((dropError) => this.die(dropError));
     this.options.changes.notify();
+  }
+
+  private outOfRange({ topic }: TopicPartition): void {
+    const run = this.runs.get(topic);
+    if (run && this.isLive(run)) this.membership.readAgain(run).catch((error) => this.failed(run, error));
   }
 
   private crashed(error: Error, restarting: boolean): void {

@@ -16,6 +16,9 @@ import { appendDeadLetters, createStagedTables, type DecodePlan, decodeChunk, ty
 /** The schema a batch is decoded with, and the epoch it stands for. */
 export type InForce = { readonly plan: DecodePlan; readonly epoch: number };
 
+/** The schema grew while this batch was filling: it is dropped, and its messages are read again. */
+export class SchemaGrown extends Error {}
+
 export type OpenBatch = {
   readonly id: string;
   /** null: the schema of this feed is still to be inferred, from the first chunk. */
@@ -44,6 +47,8 @@ export type StageOptions = {
   readonly inForce: () => InForce | null;
   /** Infers and pins the schema from the first chunk's values, then `inForce` answers. */
   readonly infer: (values: Uint8Array) => Promise<void>;
+  /** Asked when a chunk was refused in part or brought new names; true: the schema grew, read everything again. */
+  readonly widen: (values: Uint8Array) => Promise<boolean>;
   /** Called when something was decoded (there may be room again) or went wrong. */
   readonly changed: () => void;
 };
@@ -218,6 +223,8 @@ export class Stage {
       open.rows += decoded.rows;
       for (const [partition, count] of decoded.deadLetters) countDeadLetters(open, partition, count);
       for (const name of decoded.drift) open.drift.add(name);
+      if ((decoded.drift.length > 0 || decoded.deadLetters.size > 0) && (await this.options.widen(chunk.values)))
+        throw new SchemaGrown();
     });
   }
 }

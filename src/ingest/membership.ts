@@ -1,0 +1,100 @@
+// What follows when the group gives us partitions, or when a feed must be read again: drop what is staged, ask the target for
+// its positions, seek. Assignments are worked off one after the other, and one that was overtaken is passed over.
+
+import { type GroupConsumer, partitionKey, type TopicPartition } from '../broker/consumer.ts';
+import { LakeError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { type Changes, serial } from './changes.ts';
+import type { FeedRun } from './feed-run.ts';
+
+export type MembershipOptions = {
+  readonly consumer: () => GroupConsumer;
+  /** Feeds that are not stopped. */
+  readonly live: () => readonly FeedRun[];
+  readonly over: () => boolean;
+  readonly failed: (run: FeedRun, error: unknown) => void;
+  readonly changes: Changes;
+  readonly log: Log;
+};
+
+/** Kafka that went away in the middle of an assignment is asked again this often. */
+const ASK_AGAIN_MS = 1_000;
+
+export class Membership {
+  private readonly options: MembershipOptions;
+  private readonly inOrder = serial();
+  private newest = 0;
+
+  constructor(options: MembershipOptions) {
+    this.options = options;
+  }
+
+  /** The group gave us exactly these. Returns where to read each from; empty when a newer assignment has come meanwhile. */
+  assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint>> {
+    const mine = ++this.newest;
+    this.options.log.info('partitions_assigned', { partitions: partitions.map(partitionKey).sort().join(',') });
+    return this.inOrder(async () => {
+      const seeks = new Map<string, bigint>();
+      for (const run of this.options.live()) {
+        if (mine !== this.newest) return new Map();
+        const { topic } = run.feed;
+        const own = partitions.filter((one) => one.topic === topic).map(({ partition }) => partition);
+        for (const [partition, offset] of await this.resume(run, own, () => mine !== this.newest)) {
+          seeks.set(partitionKey({ topic, partition }), offset);
+        }
+      }
+      this.options.changes.notify();
+      return seeks;
+    });
+  }
+
+  /** All partitions of a feed from the target's positions: after a conflict, or when Kafka has not what was asked for. */
+  readAgain(run: FeedRun): Promise<void> {
+    const mine = this.newest;
+    return this.inOrder(async () => {
+      const partitions = [...run.reading.keys()];
+      if (mine !== this.newest || partitions.length === 0 || !this.options.live().includes(run)) return;
+      for (const [partition, offset] of await this.resume(run, partitions, () => mine !== this.newest)) {
+        this.options.consumer().seek({ topic: run.feed.topic, partition }, offset);
+      }
+      this.options.changes.notify();
+    });
+  }
+
+  async commitGroupOffsets(run: FeedRun, partitions: readonly number[]): Promise<void> {
+    const { positions } = run.lake.state();
+    const { topic } = run.feed;
+    const offsets = partitions.flatMap((partition) => {
+      const offset = positions.get(partition)?.position;
+      return offset === undefined
+        ? []
+        : [[partitionKey({ topic, partition }), { partition: { topic, partition }, offset }] as const];
+    });
+    await this.options.consumer().commitGroupOffsets(new Map(offsets));
+  }
+
+  private async resume(
+    run: FeedRun,
+    partitions: readonly number[],
+    overtaken: () => boolean,
+  ): Promise<ReadonlyMap<number, bigint>> {
+    const { changes, over, failed, log } = this.options;
+    for (let attempt = 1; ; attempt++) {
+      await run.drop();
+      await changes.until(() => !run.committing || over());
+      if (partitions.length === 0 || over() || overtaken()) return new Map();
+      try {
+        const seeks = await run.resume(partitions);
+        await this.commitGroupOffsets(run, partitions);
+        return seeks;
+      } catch (error) {
+        if (!(error instanceof LakeError) || error.code !== 'kafka_unreachable') {
+          failed(run, error);
+          return new Map();
+        }
+        log.warn('kafka_waited_for', { feed: run.feed.name, attempt, code: error.code, reason: error.message });
+        await changes.after(ASK_AGAIN_MS);
+      }
+    }
+  }
+}
