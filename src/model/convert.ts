@@ -5,7 +5,7 @@ import { type PatternReader, patternReader } from './convert-pattern.ts';
 import { isZone } from './convert-time.ts';
 import { convertText, convertValue, kindName, Refused, type Value, type ValueRules } from './convert-value.ts';
 import type { Feed, Field, FieldType } from './feed.ts';
-import { JsonTextError, type Member, members, type Span, scanJson } from './json-text.ts';
+import { JsonTextError, type Member, members, type Span, scanJson, scanMembers } from './json-text.ts';
 
 export type PlannedField = {
   readonly name: string;
@@ -62,9 +62,7 @@ const formatOf = (field: Field): 'iso8601' | 'epoch_ms' | 'epoch_s' | PatternRea
 /** `key`: the text of the Kafka key; null when there is none (or it is not UTF-8). Only read for keys from the Kafka key. */
 export function decodeMessage(text: string, plan: MessagePlan, key: string | null = null): DecodedMessage {
   return explained(() => {
-    const root = scanned(text, 'the value');
-    if (root.kind !== 'object') throw new Refused(`the value is ${kindName(root.kind)}, not an object`);
-    const top = members(text, root);
+    const top = topMembers(text, 'the value');
     const byName = new Map(top.map((member) => [member.name, member.value]));
     const values = plan.fields.map((field) =>
       within(field, () => (field.isFromKey ? keyValue(field, plan, key) : fieldValue(text, byName, field))),
@@ -108,9 +106,16 @@ function within(field: PlannedField, work: () => Value): Value {
   }
 }
 
-function scanned(text: string, subject: string): Span {
+function topMembers(text: string, subject: string): Member[] {
+  return scanned(subject, () => {
+    if (/^[ \t\r\n]*\{/.test(text)) return scanMembers(text);
+    throw new Refused(`${subject} is ${kindName(scanJson(text).kind)}, not an object`);
+  });
+}
+
+function scanned<T>(subject: string, scan: () => T): T {
   try {
-    return scanJson(text);
+    return scan();
   } catch (error) {
     if (!(error instanceof JsonTextError)) throw error;
     throw new Refused(`${subject} is not JSON: ${error.message} at character ${error.at + 1}`);
@@ -137,13 +142,13 @@ function keyPart(field: PlannedField, parts: number, key: string | null): Value 
   const isObject = key.startsWith('{');
   if (!isObject && parts > 1) throw new Refused(`the Kafka key is no JSON object, and must hold ${parts} key fields`);
   if (isObject) {
-    const root = scanned(key, 'the Kafka key');
-    const found = new Map(members(key, root).map((member) => [member.name, member.value]));
+    const found = new Map(topMembers(key, 'the Kafka key').map((member) => [member.name, member.value]));
     return fieldValue(key, found, field);
   }
   // ksqlDB's JSON format quotes a text key; its KAFKA format does not.
   if (key.length >= 2 && key.startsWith('"') && key.endsWith('"')) {
-    return convertValue(key, scanned(key, 'the Kafka key'), field.type, field.rules);
+    const whole = scanned('the Kafka key', () => scanJson(key));
+    return convertValue(key, whole, field.type, field.rules);
   }
   return convertText(key, field.type, field.rules);
 }

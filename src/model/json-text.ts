@@ -33,27 +33,52 @@ const SIMPLE_ESCAPES: Readonly<Record<string, string>> = {
 
 /** The one value of a text, checked to its last character. Throws JsonTextError. */
 export function scanJson(text: string): Span {
-  const start = skipSpace(text, 0);
-  const span = scanValue(text, start);
-  const rest = skipSpace(text, span.end);
-  if (rest < text.length) throw unexpected(text, rest);
+  const span = scanValue(text, skipSpace(text, 0));
+  expectEnd(text, span.end);
   return span;
+}
+
+/** The members of a text that is an object, checked to its last character in one pass. Throws JsonTextError. */
+export function scanMembers(text: string): Member[] {
+  const start = skipSpace(text, 0);
+  if (text[start] !== '{') throw unexpected(text, start);
+  const found: Member[] = [];
+  expectEnd(text, readMembers(text, start, found));
+  return found;
 }
 
 /** The members of an object that scanJson has accepted, in order; of equal names only the first. */
 export function members(text: string, object: Span): Member[] {
-  const found = new Map<string, Member>();
-  let at = skipSpace(text, object.start + 1);
-  while (at < object.end - 1) {
+  const found: Member[] = [];
+  readMembers(text, object.start, found);
+  return found;
+}
+
+/** Fills `found`, and gives the index behind the closing bracket. */
+function readMembers(text: string, start: number, found: Member[]): number {
+  let at = skipSpace(text, start + 1);
+  if (text[at] === '}') return at + 1;
+  const names = new Set<string>();
+  while (true) {
+    if (text[at] !== '"') throw unexpected(text, at);
     const nameEnd = endOfString(text, at);
     const nameText = text.slice(at, nameEnd);
     const name = unquote(nameText);
-    const value = scanValue(text, skipSpace(text, skipSpace(text, nameEnd) + 1));
-    if (!found.has(name)) found.set(name, { name, nameText, value });
+    const colon = skipSpace(text, nameEnd);
+    if (text[colon] !== ':') throw unexpected(text, colon);
+    const value = scanValue(text, skipSpace(text, colon + 1));
+    if (!names.has(name)) found.push({ name, nameText, value });
+    names.add(name);
     at = skipSpace(text, value.end);
-    if (text[at] === ',') at = skipSpace(text, at + 1);
+    if (text[at] === '}') return at + 1;
+    if (text[at] !== ',') throw unexpected(text, at);
+    at = skipSpace(text, at + 1);
   }
-  return [...found.values()];
+}
+
+function expectEnd(text: string, end: number): void {
+  const rest = skipSpace(text, end);
+  if (rest < text.length) throw unexpected(text, rest);
 }
 
 /** The items of an array that scanJson has accepted. */
@@ -88,9 +113,8 @@ function scanValue(text: string, start: number): Span {
 function scanScalar(text: string, start: number): Span {
   const first = text[start];
   if (first === '"') return { kind: 'string', start, end: endOfString(text, start) };
-  for (const word of ['true', 'false', 'null'] as const) {
-    if (text.startsWith(word, start)) return { kind: word, start, end: start + word.length };
-  }
+  const word = first === 't' ? 'true' : first === 'f' ? 'false' : first === 'n' ? 'null' : null;
+  if (word !== null && text.startsWith(word, start)) return { kind: word, start, end: start + word.length };
   NUMBER.lastIndex = start;
   if (!NUMBER.test(text)) throw unexpected(text, start);
   return { kind: 'number', start, end: NUMBER.lastIndex };

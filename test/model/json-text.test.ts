@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { items, members, scanJson, unquote } from '../../src/model/json-text.ts';
+import { items, members, scanJson, scanMembers, unquote } from '../../src/model/json-text.ts';
 
 const textOf = (text: string, span: { start: number; end: number }): string => text.slice(span.start, span.end);
 
@@ -68,6 +68,8 @@ test('accepts exactly what JSON.parse accepts, in texts damaged at random', () =
       text = text.slice(0, at) + put + text.slice(at + upTo(2));
     }
     expect([text, isJson(text)]).toEqual([text, isParsed(text)]);
+    if (isJson(text) && text.trimStart().startsWith('{')) expect(scanMembers(text)).toEqual(members(text, scanJson(text)));
+    else expect(() => scanMembers(text)).toThrow();
   }
 });
 
