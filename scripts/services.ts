@@ -36,7 +36,8 @@ async function stopServices(chosen: readonly Service[]): Promise<void> {
 async function printStatus(chosen: readonly Service[]): Promise<boolean> {
   let complete = true;
   for (const service of chosen) {
-    const record = readState()[service.name];
+    const known = readState()[service.name];
+    const record = service.external(known) ?? known;
     const running = record !== undefined && (await service.isRunning(record));
     complete &&= running;
     process.stdout.write(`${service.name}\t${running ? `running\t${record.address}\t${describe(record)}` : 'not running'}\n`);

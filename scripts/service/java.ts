@@ -9,9 +9,10 @@ import { root, ScriptError, say } from '../common.ts';
 const javaVersionMin = 17;
 export const kafkaVersion = '4.0.0';
 
+/** The number is that of the list of jars: raise it when kafka-pom.xml changes. */
 function jarsFolder(): string {
   const cache = process.env['XDG_CACHE_HOME'];
-  return join(cache?.startsWith('/') ? cache : join(homedir(), '.cache'), 'lake-services', `kafka-${kafkaVersion}`);
+  return join(cache?.startsWith('/') ? cache : join(homedir(), '.cache'), 'lake-services', `kafka-${kafkaVersion}-2`);
 }
 
 /** Runs a command to its end; its output comes only with its failure. */

@@ -81,17 +81,23 @@ async function startOnJava(known: ServiceRecord | undefined): Promise<ServiceRec
   return { kind: 'process', address: `127.0.0.1:${port}`, pid: broker.pid, identity: broker.identity, log: broker.logPath };
 }
 
-async function start(known: ServiceRecord | undefined): Promise<ServiceRecord> {
+/** The one the environment names, unless it is ours. */
+function external(known: ServiceRecord | undefined): ServiceRecord | null {
   const named = process.env['KAFKA_BOOTSTRAP_SERVERS'];
-  if (named && named !== known?.address) {
-    if (await answers(named)) return { kind: 'external', address: named };
-    throw new ScriptError(`no Kafka answers at ${named}: start it, or unset KAFKA_BOOTSTRAP_SERVERS to have one started here`);
+  return named && named !== known?.address ? { kind: 'external', address: named } : null;
+}
+
+async function start(known: ServiceRecord | undefined): Promise<ServiceRecord> {
+  const named = external(known);
+  if (named !== null) {
+    if (await answers(named.address)) return named;
+    const todo = 'start it, or unset KAFKA_BOOTSTRAP_SERVERS to have one started here';
+    throw new ScriptError(`no Kafka answers at ${named.address}: ${todo}`);
   }
-  const ours = known?.kind === 'external' ? undefined : known;
-  if (ours !== undefined && (await isRunning(ours))) return ours;
+  if (known !== undefined && (await isRunning(known))) return known;
   // What was started on Java has its data there, even if Docker has come since.
-  const inDocker = ours?.kind !== 'process' && dockerAnswers() ? await startInDocker(ours) : null;
-  return inDocker ?? (await startOnJava(ours));
+  const inDocker = known?.kind !== 'process' && dockerAnswers() ? await startInDocker(known) : null;
+  return inDocker ?? (await startOnJava(known));
 }
 
 async function isRunning(record: ServiceRecord): Promise<boolean> {
@@ -108,6 +114,7 @@ async function stop(record: ServiceRecord): Promise<boolean> {
 export const kafka: Service = {
   name: 'kafka',
   environment: ({ address }) => ({ KAFKA_BOOTSTRAP_SERVERS: address }),
+  external,
   start,
   isRunning,
   stop,

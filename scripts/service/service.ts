@@ -12,17 +12,19 @@ const statePath = join(servicesFolder, 'state.json');
 const recordSchema = v.variant('kind', [
   v.object({ kind: v.literal('process'), address: v.string(), pid: v.number(), identity: v.string(), log: v.string() }),
   v.object({ kind: v.literal('docker'), address: v.string(), container: v.string() }),
-  v.object({ kind: v.literal('external'), address: v.string() }),
 ]);
 const stateSchema = v.record(v.string(), recordSchema);
 
 /** Where a service is and how it was started; kept after a stop so that it comes back at the same address. */
-export type ServiceRecord = v.InferOutput<typeof recordSchema>;
+type OwnRecord = v.InferOutput<typeof recordSchema>;
+export type ServiceRecord = OwnRecord | { readonly kind: 'external'; readonly address: string };
 
 export type Service = {
   readonly name: string;
   /** The variables through which lake finds the service. */
   readonly environment: (record: ServiceRecord) => Record<string, string>;
+  /** The one that someone else runs and the environment names. */
+  readonly external: (known: ServiceRecord | undefined) => ServiceRecord | null;
   /** Makes it run, or leaves it running; the same call twice changes nothing. */
   readonly start: (known: ServiceRecord | undefined) => Promise<ServiceRecord>;
   readonly isRunning: (record: ServiceRecord) => Promise<boolean>;
@@ -30,7 +32,7 @@ export type Service = {
   readonly stop: (record: ServiceRecord) => Promise<boolean>;
 };
 
-export function readState(): Record<string, ServiceRecord> {
+export function readState(): Record<string, OwnRecord> {
   if (!existsSync(statePath)) return {};
   const parsed = v.safeParse(stateSchema, JSON.parse(readFileSync(statePath, 'utf8')));
   if (!parsed.success)
@@ -38,7 +40,9 @@ export function readState(): Record<string, ServiceRecord> {
   return parsed.output;
 }
 
+/** An external service is not remembered: it would take the place of ours, which may still run. */
 export function remember(name: string, record: ServiceRecord): void {
+  if (record.kind === 'external') return;
   mkdirSync(servicesFolder, { recursive: true });
   writeFileSync(`${statePath}.partial`, `${JSON.stringify({ ...readState(), [name]: record }, null, 2)}\n`);
   renameSync(`${statePath}.partial`, statePath);

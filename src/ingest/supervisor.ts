@@ -55,6 +55,7 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
   const stop = AbortSignal.any([options.stop, options.abort]);
   const parts = { options, admin: broker.admin, cluster, decode, flush, changes };
   const { runs, failures } = await openRuns(options.feeds, parts);
+  await using _logs = { [Symbol.asyncDispose]: () => closeAll(runs) };
   // Awaited here: what is opened above must outlive it.
   return await runPipeline({
     config,
@@ -70,6 +71,10 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
     stop,
     onProgress: options.onProgress,
   });
+}
+
+async function closeAll(runs: readonly FeedRun[]): Promise<void> {
+  for (const run of runs) await run.lake.close().catch(() => undefined);
 }
 
 type RunParts = {
@@ -115,6 +120,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
   checkSource(feed, lake.state(), cluster);
   const schema = feedSchema({ feed, lake, timezone: config.lake.timezone, log, signal: abort });
   await schema.pinDeclared();
+  await lake.tidy();
   return new FeedRun({
     feed,
     config,

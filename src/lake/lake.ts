@@ -5,8 +5,7 @@ import type { Connection } from '../duckdb/connection.ts';
 import type { CommitAnswer, StagedBatch } from '../model/batch.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import { type Gap, type LogSchema, type Proposal, proposal } from '../model/log-entry.ts';
-import type { FeedLog } from './log.ts';
-import { type FeedLogOptions, openFeedLog } from './log.ts';
+import { type CommitOutcome, type FeedLog, type FeedLogOptions, openFeedLog } from './log.ts';
 import { flushParquet } from './parquet.ts';
 import type { ObjectStore } from './store.ts';
 
@@ -24,6 +23,8 @@ export type LakeFeed = {
   enable(signal: AbortSignal): Promise<CommitAnswer>;
   /** Finishes what other writers left, and takes away what is due; for idle minutes. */
   tidy(): Promise<void>;
+  /** Leaves nothing of this writer behind but what it committed. */
+  close(): Promise<void>;
 };
 
 export type LakeFeedOptions = Omit<FeedLogOptions, 'store' | 'writer'> & {
@@ -51,12 +52,20 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
       ...given,
     });
   const commit = async (wanted: Proposal, signal: AbortSignal): Promise<CommitAnswer> => {
-    const outcome = await log.commit(wanted, { signal });
+    const staged = wanted.added.map((file) => file.staged);
+    let outcome: CommitOutcome;
+    try {
+      outcome = await log.commit(wanted, { signal });
+    } catch (error) {
+      // The log folds before it deletes: files of a commit whose answer was lost stay.
+      await log.discardStaged(staged).catch(() => undefined);
+      throw error;
+    }
     if (outcome.kind === 'committed') {
       const bytes = wanted.added.reduce((sum, file) => sum + file.bytes, 0);
       return { kind: 'committed', version: outcome.version, files: wanted.added.length, bytes, state: outcome.state };
     }
-    await log.discardStaged(wanted.added.map((file) => file.staged));
+    await log.discardStaged(staged);
     if (outcome.kind === 'fenced') log = await open();
     return outcome.kind === 'fenced' ? { kind: 'fenced', state: log.state() } : outcome;
   };
@@ -66,11 +75,14 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
     commit: async (connection, batch, signal) => {
       const { store, compression } = options;
       const flush = { stagingFolder: log.stagingFolder, localPath: store.localPath, compression };
-      const added = await flushParquet(connection, batch, flush);
+      const added = await flushParquet(connection, batch, flush).catch(async (error: unknown) => {
+        // A full disk must not fill up further with halves of files.
+        const halves = await store.list(`${log.stagingFolder}/${batch.id}`);
+        await log.discardStaged(halves.map(({ key }) => key)).catch(() => undefined);
+        throw error;
+      });
       const { id, epoch, schemaVersion, ranges } = batch;
-      const answer = await commit(propose({ kind: 'append', batch: id, epoch, schemaVersion, ranges, added }), signal);
-      if (added.length > 0) await store.removeEmptyFolders(`${flush.stagingFolder}/${id}`);
-      return answer;
+      return commit(propose({ kind: 'append', batch: id, epoch, schemaVersion, ranges, added }), signal);
     },
     recordGaps: (gaps, signal) => commit(propose({ kind: 'gap', gaps }), signal),
     pinSchema: (schema, signal) => commit(propose({ kind: 'schema', schema }), signal),
@@ -81,5 +93,6 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
       await log.cleanUpAbandoned({ ageMsMin: ABANDONED_MS });
       await log.sweepRemoved({ ageMsMin: REMOVED_KEPT_MS });
     },
+    close: () => log.close(),
   };
 }
