@@ -102,7 +102,7 @@ function rowDifference(
   refused: boolean,
   values: NonNullable<Expectation['values']>,
 ): string | null {
-  const hex = (bytes: Buffer | null): string | null => bytes && bytes.toString('hex').toUpperCase();
+  const hex = (bytes: Buffer | null): string | null => bytes?.toString('hex').toUpperCase() ?? null;
   const short = (text: string | null): string => (text && text.length > 80 ? `${text.slice(0, 80)}…` : String(text));
   if (row.kind !== (refused ? 'dead_letter' : 'row'))
     return `is a ${row.kind} (${row.reason}) of ${short(String(message.value))}`;
