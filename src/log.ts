@@ -26,7 +26,16 @@ const FIELD_ORDER = [
   'code',
 ];
 
-export function createLog(options: { level: LogLevel; format: LogFormat; write: (line: string) => void; now: () => Date }): Log {
+export type LogOptions = {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  readonly write: (line: string) => void;
+  readonly now: () => Date;
+  /** Colours the level of pretty lines. */
+  readonly paint: (level: LogLevel, text: string) => string;
+};
+
+export function createLog(options: LogOptions): Log {
   const emit = (level: LogLevel, event: string, fields: LogFields): void => {
     if (RANK[level] > RANK[options.level]) return;
     const known = ordered(fields);
@@ -37,7 +46,7 @@ export function createLog(options: { level: LogLevel; format: LogFormat; write: 
       return;
     }
     const text = known.map(([name, value]) => `${name}=${pretty(String(value))}`).join(' ');
-    options.write(`${at} ${level.padEnd(5)} ${event}${text ? ` ${text}` : ''}\n`);
+    options.write(`${at} ${options.paint(level, level.padEnd(5))} ${event}${text ? ` ${text}` : ''}\n`);
   };
   return {
     error: (event, fields = {}) => emit('error', event, fields),

@@ -1,13 +1,6 @@
 // The connection to Kafka: kafkajs configured from ours, and its errors told in our words.
 
-import {
-  type Admin,
-  Kafka,
-  KafkaJSConnectionError,
-  KafkaJSNumberOfRetriesExceeded,
-  type KafkaConfig as KafkaJsConfig,
-  logLevel,
-} from 'kafkajs';
+import { type Admin, Kafka, type KafkaConfig as KafkaJsConfig, logLevel } from 'kafkajs';
 import type { KafkaConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -51,6 +44,14 @@ export async function connectAdmin(config: KafkaConfig, log: Log): Promise<{ adm
   return { admin, [Symbol.asyncDispose]: () => admin.disconnect() };
 }
 
+const UNREACHABLE: ReadonlySet<string> = new Set([
+  'KafkaJSConnectionError',
+  'KafkaJSConnectionClosedError',
+  'KafkaJSNumberOfRetriesExceeded',
+  'KafkaJSRequestTimeoutError',
+  'KafkaJSBrokerNotFound',
+]);
+
 /** Translates what kafkajs throws; passes LakeErrors through. */
 export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): LakeError {
   if (cause instanceof LakeError) return cause;
@@ -60,11 +61,9 @@ export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): 
   if (/SASL|authentication|AUTHORIZATION/i.test(`${text} ${type}`)) {
     return new LakeError('kafka_refused', `Kafka at ${config.bootstrapServers.join(', ')} refused ${doing}: ${text}`, { cause });
   }
-  if (
-    cause instanceof KafkaJSConnectionError ||
-    cause instanceof KafkaJSNumberOfRetriesExceeded ||
-    /ECONN|connect|timed? ?out/i.test(text)
-  ) {
+  // By name: not every class is exported to every runtime.
+  const name = cause instanceof Error ? cause.name : '';
+  if (UNREACHABLE.has(name) || /ECONN|connect|timed? ?out/i.test(text)) {
     return new LakeError('kafka_unreachable', `Kafka at ${config.bootstrapServers.join(', ')} does not answer (${doing})`, {
       cause,
     });

@@ -2,11 +2,12 @@
 
 import { ERROR_TABLE, EXIT, type ExitCode, LakeError } from '../errors.ts';
 import type { LogLevel } from '../log.ts';
+import type { Paint } from './paint.ts';
 
 /** Subject, where, what to do, code; a bug also shows its stack. Ends with a newline. */
-export function renderError(error: unknown, level: LogLevel): string {
+export function renderError(error: unknown, level: LogLevel, paint: Paint): string {
   const known = error instanceof LakeError ? error : new LakeError('bug', messageOf(error), { cause: error });
-  const lines = [`error: ${known.message}`];
+  const lines = [`${paint('error', 'error:')} ${known.message}`];
   const place = Object.entries(known.where).map(([name, value]) => `${name} ${value}`);
   if (place.length > 0) lines.push(`  where  ${place.join(' · ')}`);
   const cause = causeOf(known);

@@ -10,6 +10,7 @@ import { createLog, type LogFormat, type LogLevel } from '../log.ts';
 import { buildInfo } from '../version.ts';
 import { exitCodeOf, renderError } from './exit.ts';
 import { renderJson, renderTable } from './output.ts';
+import { paintFor } from './paint.ts';
 import { createProgress } from './progress.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -28,7 +29,7 @@ export async function runProgram(terminal: Terminal): Promise<ExitCode> {
     level = oneOf(text(flags, 'logLevel') ?? 'info', LEVELS, '--log-level');
     return await command(contextOf(terminal, flags, level));
   } catch (error) {
-    terminal.stderr.write(renderError(error, level));
+    terminal.stderr.write(renderError(error, level, paintFor(terminal)));
     return exitCodeOf(error);
   }
 }
@@ -36,7 +37,13 @@ export async function runProgram(terminal: Terminal): Promise<ExitCode> {
 function contextOf(terminal: Terminal, flags: Flags, level: LogLevel): CommandContext {
   const format = oneOf<LogFormat>(text(flags, 'logFormat') ?? 'pretty', ['pretty', 'json'], '--log-format');
   const progress = createProgress(terminal, () => log);
-  const log = createLog({ level, format, write: (line) => progress.line(line), now: () => new Date(terminal.nowMs()) });
+  const log = createLog({
+    level,
+    format,
+    write: (line) => progress.line(line),
+    now: () => new Date(terminal.nowMs()),
+    paint: paintFor(terminal),
+  });
   const { env, nowMs, newId, stop, abort, stdout, stderr } = terminal;
   return {
     flags: { text: (name) => text(flags, name), list: (name) => list(flags, name), has: (name) => flags[name] === true },
@@ -44,7 +51,7 @@ function contextOf(terminal: Terminal, flags: Flags, level: LogLevel): CommandCo
     overrides: Object.fromEntries(OVERRIDE_FLAGS.map(({ name }) => [name, text(flags, name)])),
     ...{ env, log, nowMs, newId, stop, abort, progress },
     print: ({ table, json }) => stdout.write(flags['json'] === true ? renderJson(json) : renderTable(table, stdout.isTerminal)),
-    tell: (error) => stderr.write(renderError(error, level)),
+    tell: (error) => stderr.write(renderError(error, level, paintFor(terminal))),
   };
 }
 

@@ -1,5 +1,6 @@
 // The statements of decode: create the staged tables, take in what the fast path accepts, take in what model/convert made.
 import { quoteName, quoteText } from '../duckdb/sql.ts';
+import { assert } from '../errors.ts';
 import { type Column, duckdbType } from '../model/columns.ts';
 import { MICROS_MAX, MICROS_MIN } from '../model/convert-time.ts';
 import type { Value } from '../model/convert-value.ts';
@@ -100,17 +101,21 @@ export function lettersInsertSql(letters: string, place: { timezone: string; sch
 }
 
 /** A decoded row as a JSON document of canonical texts: no number in it, so nothing for a JSON reader to change. */
-export function documentOf(shape: RowShape, values: readonly Value[]): string {
-  const entries = shape.values.map(({ type }, index) => [`f${index}`, documentValue(type, values[index] ?? null)]);
-  return JSON.stringify(Object.fromEntries(entries));
+export const documentOf = (shape: RowShape, values: readonly Value[]): string =>
+  objectText(shape.values.map(({ type }, index) => documentText(type, values[index] ?? null)));
+
+const objectText = (parts: readonly string[]): string => `{${parts.map((part, index) => `"f${index}":${part}`).join(',')}}`;
+
+function documentText(type: FieldType | 'extra', value: Value): string {
+  if (value === null) return 'null';
+  if (typeof value === 'string') return NEEDS_ESCAPES.test(value) ? JSON.stringify(value) : `"${value}"`;
+  assert(type !== 'extra' && (type.kind === 'list' || type.kind === 'struct'), 'only lists and structs have parts');
+  if (type.kind === 'list') return `[${value.map((item) => documentText(type.item, item)).join(',')}]`;
+  return objectText(type.fields.map((field, index) => documentText(field.type, value[index] ?? null)));
 }
 
-function documentValue(type: FieldType | 'extra', value: Value): unknown {
-  if (value === null || typeof value === 'string' || type === 'extra') return value;
-  if (type.kind === 'list') return value.map((item) => documentValue(type.item, item));
-  if (type.kind !== 'struct') return value;
-  return Object.fromEntries(type.fields.map((field, index) => [`f${index}`, documentValue(field.type, value[index] ?? null)]));
-}
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must be escaped
+const NEEDS_ESCAPES = /["\\\u0000-\u001f]/;
 
 function specOf(type: FieldType | 'extra'): unknown {
   if (type === 'extra') return 'VARCHAR';
