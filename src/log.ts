@@ -32,7 +32,7 @@ export type LogOptions = {
   readonly write: (line: string) => void;
   readonly now: () => Date;
   /** Colours the level of pretty lines. */
-  readonly paint: (level: LogLevel, text: string) => string;
+  readonly paint?: (level: LogLevel, text: string) => string;
 };
 
 export function createLog(options: LogOptions): Log {
@@ -46,7 +46,7 @@ export function createLog(options: LogOptions): Log {
       return;
     }
     const text = known.map(([name, value]) => `${name}=${pretty(String(value))}`).join(' ');
-    options.write(`${at} ${options.paint(level, level.padEnd(5))} ${event}${text ? ` ${text}` : ''}\n`);
+    options.write(`${at} ${options.paint?.(level, level.padEnd(5)) ?? level.padEnd(5)} ${event}${text ? ` ${text}` : ''}\n`);
   };
   return {
     error: (event, fields = {}) => emit('error', event, fields),

@@ -1,7 +1,7 @@
 // What `--until-caught-up` waits for: every position at the last stable offset that ListOffsets gave at the start (DESIGN §3).
 
 import type { KafkaAdmin } from '../broker/client.ts';
-import { type TopicBounds, topicBounds } from '../broker/watermarks.ts';
+import { groupOffsets, type TopicBounds, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
 import type { FeedRun } from './feed-run.ts';
 
@@ -36,4 +36,26 @@ export async function measureGoal(admin: KafkaAdmin, config: Config, runs: reado
         .map(({ topic, partition, end }) => `${topic}:${partition} up to ${end}`)
         .join(', '),
   };
+}
+
+/**
+ * Whether reading is all there is to do: group offsets are where the positions are, and no position lies beyond its topic's
+ * end. Otherwise a run with nothing to read must join the group all the same, to put the offsets right or to say what is wrong.
+ */
+export async function inStep(options: {
+  admin: KafkaAdmin;
+  config: Config;
+  groupId: string;
+  runs: readonly FeedRun[];
+}): Promise<boolean> {
+  const { admin, config, groupId, runs } = options;
+  for (const { feed, lake } of runs) {
+    const bounds = await topicBounds(admin, config.kafka, feed.topic);
+    const committed = await groupOffsets(admin, config.kafka, { groupId, topic: feed.topic });
+    for (const [partition, { position }] of lake.state().positions) {
+      const end = bounds.get(partition)?.end;
+      if (end === undefined || position > end || committed.get(partition) !== position) return false;
+    }
+  }
+  return true;
 }

@@ -11,7 +11,7 @@ import type { Log } from '../log.ts';
 import { type Budget, hasRoom, toRelieve } from './budget.ts';
 import type { Changes } from './changes.ts';
 import type { FeedRun } from './feed-run.ts';
-import { type Goal, measureGoal } from './goal.ts';
+import { type Goal, inStep, measureGoal } from './goal.ts';
 import { Membership } from './membership.ts';
 
 export type PipelineOptions = {
@@ -72,6 +72,8 @@ class Pipeline {
   private readonly membership: Membership;
   /** null: the run has no end. */
   private goal: Goal | null = null;
+  /** false: an assignment has to come before the run can end. */
+  private inStep = true;
   private fatal: unknown = null;
   private finished = false;
   private stopping = false;
@@ -89,7 +91,7 @@ class Pipeline {
     this.tidyMs = options.nowMs();
     this.runs = new Map(options.runs.map((run) => [run.feed.topic, run]));
     const handlers: ConsumerHandlers = {
-      assigned: (partitions) => this.membership.assigned(partitions),
+      assigned: (partitions) => this.assigned(partitions),
       room: () => this.room(),
       take: (fetched, fetchedOffset) => this.take(fetched, fetchedOffset),
       outOfRange: (partition) => this.outOfRange(partition),
@@ -109,7 +111,10 @@ class Pipeline {
 
   async run(): Promise<PipelineResult> {
     const { changes, stop, untilCaughtUp } = this.options;
-    if (untilCaughtUp) this.goal = await measureGoal(this.options.admin, this.options.config, this.options.runs);
+    if (untilCaughtUp) {
+      this.goal = await measureGoal(this.options.admin, this.options.config, this.options.runs);
+      this.inStep = await inStep(this.options);
+    }
     const stopped = (): void => {
       this.stopping = true;
       changes.notify();
@@ -129,6 +134,12 @@ class Pipeline {
     }
     if (this.fatal !== null) throw this.fatal;
     return { messages: new Map(this.options.runs.map((run) => [run.feed.name, run.messages])), failures: this.failures };
+  }
+
+  private async assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint>> {
+    const seeks = await this.membership.assigned(partitions);
+    this.inStep = true;
+    return seeks;
   }
 
   // ── data ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,7 +204,7 @@ class Pipeline {
   // ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private caughtUp(): boolean {
-    if (!this.goal) return false;
+    if (!this.goal || !this.inStep) return false;
     return this.goal.left(this.live()) === 0n && this.live().every((run) => run.stage.batch === null && !run.committing);
   }
 
