@@ -60,6 +60,10 @@ export function messagesSql(keys: 'text' | 'hex' | null): string {
   return `CREATE OR REPLACE TEMP TABLE ${MESSAGES_TABLE} AS SELECT unnest(string_split(decode($1::BLOB), chr(30))) AS _v${key}`;
 }
 
+/** Both counts must be the chunk's: a positional join would otherwise give messages the coordinates of others. */
+export const messagesCountSql = (keys: 'text' | 'hex' | null): string =>
+  `SELECT count(_v) AS messages, count(${keys === null ? '_v' : '_raw_key'}) AS keys FROM temp.${MESSAGES_TABLE}`;
+
 export function fastInsertSql(fast: FastPlan, shape: RowShape, rows: string, keys: 'text' | 'hex' | null): string {
   const keyText = keys === 'text' ? '_raw_key' : 'NULL::VARCHAR';
   const base = `SELECT *, ${KAFKA_TIME} AS _time, ${keyText} AS _k

@@ -85,13 +85,15 @@ export async function createStagedTables(connection: Connection, plan: DecodePla
   return tables;
 }
 
-/** Decodes a chunk into the two tables. Offsets of a chunk must be new to the tables. Throws engine_failed. */
+/** Decodes a chunk into the two tables; one chunk at a time on a connection, for its temporary tables have fixed names.
+ *  The offsets of a chunk must be new to the tables. Throws engine_failed. */
 export async function decodeChunk(
   connection: Connection,
   plan: DecodePlan,
   chunk: Chunk,
   tables: StagedTables,
 ): Promise<Decoded> {
+  if (chunk.count === 0) return { rows: 0, fastRows: 0, deadLetters: new Map(), drift: [] };
   const left = plan.fast ? await decodeFast(connection, { ...plan, fast: plan.fast }, chunk, tables) : allOf(chunk);
   const fastRows = chunk.count - left.length;
   let rows = fastRows;
@@ -150,6 +152,10 @@ async function tryInsert(
   const bytes = await blobs(chunk.keys ? [chunk.values, chunk.keys.bytes] : [chunk.values]);
   try {
     await run(connection, sql.messagesSql(encoding), bytes);
+    const [split] = await query(connection, sql.messagesCountSql(encoding));
+    const { messages, keys } = split ?? {};
+    const isWhole = Number(messages) === chunk.count && Number(keys) === chunk.count;
+    assert(isWhole, `a chunk of ${chunk.count} messages holds ${messages} values and ${keys} keys`);
     return await run(connection, sql.fastInsertSql(plan.fast, plan.shape, tables.rows, encoding));
   } catch (error) {
     if (error instanceof LakeError && error.code === 'engine_failed') return 0;

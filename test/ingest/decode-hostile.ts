@@ -128,6 +128,11 @@ export const HOSTILE: readonly HostileCase[] = [
   { type: json, x: '{"b":1.5}', is: '{"b":1.5}' },
   { type: json, x: '"a"', is: '"a"' },
   { type: json, x: '12345678901234567890.10', is: '12345678901234567890.10' },
+  { type: json, x: '1E+99999999999999999999', is: '1E+99999999999999999999' },
+  { type: json, x: '[-0.0e-0,0E5]', is: '[-0.0e-0,0E5]' },
+  { type: json, x: '9'.repeat(400), is: '9'.repeat(400) },
+  { type: json, x: '"\\u0000\\u001e\u2028\u007f"', is: '"\\u0000\\u001e\u2028\u007f"' },
+  { type: json, x: '['.repeat(20_000) + ']'.repeat(20_000), is: '['.repeat(20_000) + ']'.repeat(20_000) },
   { type: json, x: 'null', is: null },
   // base64
   { type: blob, x: '"QUJD"', is: 'ABC' },
@@ -264,6 +269,7 @@ export const HOSTILE: readonly HostileCase[] = [
   whole('{"x":1,"y":"\\udc00"}', 'the value is not JSON: half a surrogate pair (U+DC00) in a string at character 13'),
   whole('{"x":1,"y":"\\x"}', 'the value is not JSON: an unknown escape \\x in a string at character 13'),
   whole('\ufeff{"x":1}', 'the value is not JSON: unexpected "\ufeff" at character 1'),
+  whole('{"x":"a\0b"}', 'the value is not JSON: a raw control character (U+0000) in a string at character 8'),
   whole('hello', 'the value is not JSON: unexpected "hello" at character 1'),
   whole('['.repeat(100_000), 'the value is not JSON: the text ends too early at character 100001'),
 ];

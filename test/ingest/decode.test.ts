@@ -214,6 +214,14 @@ test('refuses a zone, a pattern and an event_time that cannot be used', () => {
   expect(() => decodePlan(feedOf([field('n', { kind: 'bigint' })], { eventTime: 'n' }), options)).toThrow('no TIMESTAMP or DATE');
 });
 
+test('refuses a chunk whose values and coordinates do not match, before anything is staged', async () => {
+  const plan = decodePlan(feedOf([field('n', { kind: 'bigint' })]), options);
+  const staged = await createStagedTables(connection, plan, 'mismatch');
+  const chunk = { ...chunkOf(['{"n":1}', '{"n":2}']), values: Buffer.from('{"n":1}\x1e{"n":\x1e2}') };
+  expect(decodeChunk(connection, plan, chunk, staged)).rejects.toThrow('a chunk of 2 messages holds 3 values');
+  expect(await decodeChunk(connection, plan, chunkOf([]), staged)).toMatchObject({ rows: 0, drift: [] });
+});
+
 test('a 10 MB message becomes a row', async () => {
   const plan = decodePlan(feedOf([field('x', varchar())]), options);
   const long = 'ab"\\é'.repeat(2_000_000);
