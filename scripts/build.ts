@@ -78,7 +78,13 @@ export async function buildLake({ entry = join(root, 'src/main.ts'), outfile = b
   const native = nativeParts();
   const addon = compressed(native.addon, 'addon');
   const library = compressed(native.library, 'library');
-  const info: BuildInfo = { version: packageJson.version, commit: gitCommit(), bun: Bun.version };
+  const info: BuildInfo = {
+    version: packageJson.version,
+    commit: gitCommit(),
+    bun: Bun.version,
+    duckdb: packageJson.dependencies['@duckdb/node-api'],
+    kafkajs: packageJson.dependencies.kafkajs,
+  };
   mkdirSync(dirname(outfile), { recursive: true });
   const buildFolder = mkdtempSync(join(dirname(outfile), '.build-'));
   const partial = join(buildFolder, basename(outfile));

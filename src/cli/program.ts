@@ -5,6 +5,7 @@ import { type CommandContext, oneOf } from '../commands/context.ts';
 import { feedsCommand } from '../commands/feeds.ts';
 import { ingestCommand } from '../commands/ingest.ts';
 import { OVERRIDE_FLAGS } from '../config/overrides.ts';
+import { didYouMean } from '../config/suggest.ts';
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
 import { createLog, type LogFormat, type LogLevel } from '../log.ts';
 import { buildInfo } from '../version.ts';
@@ -76,7 +77,7 @@ function parse(terminal: Terminal): { command: Command | null; flags: Flags } {
       program.outputHelp();
       return { command: null, flags };
     }
-    throw new LakeError('usage', `there is no command ${word}; there are: ${COMMANDS.join(', ')}`);
+    throw new LakeError('usage', `there is no command ${word} (there are: ${COMMANDS.join(', ')})${didYouMean(word, COMMANDS)}`);
   }
   guarded(() => program.runMatchedCommand());
   return { command: chosen, flags };
@@ -144,8 +145,8 @@ const list = (flags: Flags, name: string): readonly string[] =>
     .filter((item) => item !== '');
 
 function versionText(terminal: Terminal): string {
-  const { version, commit, bun } = buildInfo;
-  return terminal.argv.includes('--json')
-    ? `${JSON.stringify({ version, commit, bun })}\n`
-    : `lake ${version} (commit ${commit}, bun ${bun})\n`;
+  const { version, commit, ...runtimes } = buildInfo;
+  if (terminal.argv.includes('--json')) return `${JSON.stringify(buildInfo)}\n`;
+  const named = Object.entries(runtimes).map(([name, of]) => `${name} ${of}`);
+  return `lake ${version} (commit ${commit}, ${named.join(', ')})\n`;
 }
