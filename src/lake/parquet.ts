@@ -1,9 +1,10 @@
-// Flush: a staged batch becomes Parquet files under the writer's staging folder, one or more a day, with the facts that its
+// Flush: a staged batch becomes Parquet files under the writer's staging folder, one a day, with the facts that its
 // log entry needs. Nothing here is visible to readers before the entry names it.
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Compression } from '../config/config.ts';
 import { type Connection, query } from '../duckdb/connection.ts';
 import { quoteName, quoteText } from '../duckdb/sql.ts';
@@ -40,28 +41,35 @@ async function flushTable(
   options: FlushOptions,
 ): Promise<LakeFile[]> {
   const table = kind === 'data' ? batch.tables.rows : batch.tables.deadLetters;
-  const folder = `${options.stagingFolder}/${batch.id}/${kind}`;
-  const local = options.localPath(folder);
-  await mkdir(local, { recursive: true });
-  const written = await copy(connection, { table, local, batch, compression: options.compression });
-  const times = kind === 'data' ? await eventTimes(connection, table, batch.eventTime) : new Map<string, TimeRange>();
+  const days = await daysOf(connection, table, kind === 'data' ? batch.eventTime : null);
   const files: LakeFile[] = [];
-  for (const file of written) {
-    const day: DayValues = { year: file.year, month: file.month, day: file.day };
-    const [lowest, highest] = times.get(`${day.year}-${day.month}-${day.day}`) ?? [null, null];
+  for (const day of days) {
     const path =
-      kind === 'data' ? streamFilePath(batch.feed, day, batch.id, file.n) : deadLettersFilePath(batch.feed, day, batch.id);
-    assert(kind === 'data' || file.n === 0, 'dead letters of one day fill one file');
+      kind === 'data'
+        ? streamFilePath(batch.feed, day.values, batch.id, 0)
+        : deadLettersFilePath(batch.feed, day.values, batch.id);
+    const staged = `${options.stagingFolder}/${batch.id}/${path}`;
+    const local = options.localPath(staged);
+    await mkdir(dirname(local), { recursive: true });
+    const bytes = await copyDay(connection, {
+      table,
+      day,
+      local,
+      batch,
+      compression: options.compression,
+      isOnly: days.length === 1,
+    });
+    const { rows, values, eventTimeMin, eventTimeMax } = day;
     files.push({
       kind,
-      staged: `${folder}/year=${day.year}/month=${day.month}/day=${day.day}/data_${batch.id}_${file.n}.parquet`,
+      staged,
       path,
-      rows: file.rows,
-      bytes: file.bytes,
-      sha256: await sha256Of(file.local),
-      values: { ...day },
-      eventTimeMin: lowest,
-      eventTimeMax: highest,
+      rows,
+      bytes,
+      sha256: await sha256Of(local),
+      values: { ...values },
+      eventTimeMin,
+      eventTimeMax,
     });
   }
   const expected = kind === 'data' ? batch.rows : batch.deadLetters;
@@ -70,53 +78,60 @@ async function flushTable(
   return files;
 }
 
-type WrittenFile = DayValues & { readonly local: string; readonly n: number; readonly rows: number; readonly bytes: number };
+/** The rows of one day, and the smallest and largest of their times (the log keeps them for data files). */
+type Day = Pick<LakeFile, 'rows' | 'eventTimeMin' | 'eventTimeMax'> & { readonly values: DayValues };
 
-async function copy(
-  connection: Connection,
-  to: { table: string; local: string; batch: StagedBatch; compression: Compression },
-): Promise<WrittenFile[]> {
-  const { batch } = to;
-  const ranges = JSON.stringify(batch.ranges.map(({ partition, start, end }) => [partition, String(start), String(end)]));
-  const compression = to.compression === 'none' ? 'uncompressed' : to.compression;
-  try {
-    const rows = await query(
-      connection,
-      `COPY (
-         SELECT * EXCLUDE (_day), format('{:04d}', year(_day)) AS year, format('{:02d}', month(_day)) AS month, format('{:02d}', day(_day)) AS day
-         FROM ${to.table}
-       ) TO ${quoteText(to.local)} (
-         FORMAT parquet, COMPRESSION ${compression}, PARTITION_BY (year, month, day), FILENAME_PATTERN ${quoteText(`data_${batch.id}_{i}`)},
-         OVERWRITE_OR_IGNORE, RETURN_STATS,
-         KV_METADATA { lake_feed: ${quoteText(batch.feed)}, lake_batch: ${quoteText(batch.id)}, lake_topic: ${quoteText(batch.topic)},
-           lake_schema_version: ${quoteText(String(batch.schemaVersion))}, lake_ranges: ${quoteText(ranges)} })`,
-    );
-    return rows.map((row) => writtenFile(String(row['filename']), Number(row['count']), Number(row['file_size_bytes'])));
-  } catch (error) {
-    throw diskError(error, to.local);
-  }
-}
-
-function writtenFile(local: string, rows: number, bytes: number): WrittenFile {
-  const match = /year=(\d+)\/month=(\d+)\/day=(\d+)\/data_[0-9a-f]+_(\d+)\.parquet$/.exec(local);
-  assert(match, `DuckDB wrote ${local}, which is no name of ours`);
-  const [, year = '', month = '', day = '', n = ''] = match;
-  return { local, rows, bytes, year, month, day, n: Number(n) };
-}
-
-type TimeRange = readonly [string | null, string | null];
-
-/** Per day the smallest and largest event time, as ISO 8601 in UTC. */
-async function eventTimes(connection: Connection, table: string, column: string | null): Promise<Map<string, TimeRange>> {
-  const time = `${column === null ? 'kafka_timestamp' : quoteName(column)}::TIMESTAMPTZ`;
+async function daysOf(connection: Connection, table: string, eventTime: string | null): Promise<Day[]> {
+  const time = `${eventTime === null ? 'kafka_timestamp' : quoteName(eventTime)}::TIMESTAMPTZ`;
   const iso = (expression: string): string => `strftime(${expression}, '%Y-%m-%dT%H:%M:%S.%fZ')`;
   const rows = await query(
     connection,
-    `SELECT format('{:04d}-{:02d}-{:02d}', year(_day), month(_day), day(_day)) AS day,
-       ${iso(`min(${time})`)} AS lowest, ${iso(`max(${time})`)} AS highest FROM ${table} GROUP BY _day`,
+    `SELECT format('{:04d}', year(_day)) AS year, format('{:02d}', month(_day)) AS month, format('{:02d}', day(_day)) AS day,
+       count(*) AS rows, ${iso(`min(${time})`)} AS lowest, ${iso(`max(${time})`)} AS highest
+     FROM ${table} GROUP BY _day ORDER BY _day`,
   );
   const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
-  return new Map(rows.map((row) => [String(row['day']), [text(row['lowest']), text(row['highest'])]]));
+  return rows.map((row) => ({
+    values: { year: String(row['year']), month: String(row['month']), day: String(row['day']) },
+    rows: Number(row['rows']),
+    eventTimeMin: text(row['lowest']),
+    eventTimeMax: text(row['highest']),
+  }));
+}
+
+type DayCopy = {
+  readonly table: string;
+  readonly day: Day;
+  readonly local: string;
+  readonly batch: StagedBatch;
+  readonly compression: Compression;
+  readonly isOnly: boolean;
+};
+
+/** A COPY a day: DuckDB's PARTITION_BY costs twice as much for the few days of a batch. Returns the file's bytes. */
+async function copyDay(connection: Connection, { table, day, local, batch, compression, isOnly }: DayCopy): Promise<number> {
+  const { year, month, day: dayOfMonth } = day.values;
+  const ranges = JSON.stringify(batch.ranges.map(({ partition, start, end }) => [partition, String(start), String(end)]));
+  const metadata = {
+    lake_feed: batch.feed,
+    lake_batch: batch.id,
+    lake_topic: batch.topic,
+    lake_schema_version: String(batch.schemaVersion),
+    lake_ranges: ranges,
+  };
+  const pairs = Object.entries(metadata).map(([name, value]) => `${name}: ${quoteText(value)}`);
+  try {
+    const [written] = await query(
+      connection,
+      `COPY (SELECT * EXCLUDE (_day) FROM ${table} ${isOnly ? '' : `WHERE _day = make_date(${year}, ${month}, ${dayOfMonth})`})
+       TO ${quoteText(local)} (FORMAT parquet, COMPRESSION ${compression === 'none' ? 'uncompressed' : compression}, RETURN_STATS,
+         KV_METADATA { ${pairs.join(', ')} })`,
+    );
+    assert(Number(written?.['count']) === day.rows, `${local} holds ${String(written?.['count'])} rows instead of ${day.rows}`);
+    return Number(written?.['file_size_bytes']);
+  } catch (error) {
+    throw diskError(error, local);
+  }
 }
 
 async function sha256Of(path: string): Promise<string> {
