@@ -7,9 +7,16 @@ import type { MessagePlan, PlannedField } from '../model/convert.ts';
 import type { ValueRules } from '../model/convert-value.ts';
 import type { FieldType } from '../model/feed.ts';
 
-/** Wherever DuckDB's JSON reader could differ from the text: numbers of 16 characters, exponents, minus zero, NaN and infinities,
- *  trailing commas. Looks at the whole text, so it also hits inside strings; such a message only takes the slower path. */
-export const HOSTILE_TEXT = String.raw`[:,\[]\s*(?:-?[0-9.]{16}|-?[0-9.]+[eE]|-0(?:\.0*)?[^.0-9]|[-+]?(?i:nan|inf))|,\s*[}\]]`;
+/** Wherever DuckDB's JSON reader could differ from the text: exponents, minus zero, NaN and infinities, trailing commas. Looks at
+ *  the whole text, so it also hits inside strings; such a message only takes the slower path. */
+const HOSTILE = String.raw`[:,\[]\s*(?:-?[0-9.]+[eE]|-0(?:\.0*)?[^.0-9]|[-+]?(?i:nan|inf))|,\s*[}\]]`;
+/** Numbers whose digits may not survive a double. For a DOUBLE, and for what is still written without a point, they do. */
+const LONG_NUMBER = String.raw`[:,\[]\s*-?[0-9.]{16}`;
+
+/** `_long`: whether a message holds a long number; NULL when DuckDB must not read it at all. */
+const JUDGED = `CASE WHEN NOT starts_with(_v, '{') OR NOT json_valid(_v) THEN NULL
+  WHEN NOT regexp_matches(_v, ${quoteText(`${LONG_NUMBER}|${HOSTILE}`)}) THEN false
+  WHEN regexp_matches(_v, ${quoteText(HOSTILE)}) THEN NULL ELSE true END AS _long`;
 
 /** Columns of each level; a column may use those of the levels before it. */
 export type FastPlan = {
@@ -30,8 +37,16 @@ class Unsupported extends Error {}
 const leafOf = (type: FieldType): Leaf =>
   ['varchar', 'json', 'blob', 'struct', 'list'].includes(type.kind) ? 'JSON' : 'VARCHAR';
 
+/** `_same`: whether DuckDB writes the message as it was sent; then its writing of every part is the sender's too. */
+const SAME_TEXT = 'CASE WHEN _long IS NOT NULL THEN json(_v) = _v END AS _same';
+
+const holdsJson = (type: FieldType): boolean =>
+  type.kind === 'json' ||
+  (type.kind === 'list' && holdsJson(type.item)) ||
+  (type.kind === 'struct' && type.fields.some((field) => holdsJson(field.type)));
+
 class Levels {
-  readonly columns: string[][] = [];
+  readonly columns: string[][] = [[JUDGED]];
   #count = 0;
 
   /** Adds a column at a level and gives its name. */
@@ -52,16 +67,16 @@ export function fastPlan(plan: MessagePlan): FastPlan | null {
   const keys = plan.fields.filter((field) => field.isFromKey);
   const root: PathNode = { fields: [], steps: new Map() };
   for (const field of plan.fields) if (!field.isFromKey) addPath(root, field);
-  const valid = `starts_with(_v, '{') AND json_valid(_v) AND NOT regexp_matches(_v, ${quoteText(HOSTILE_TEXT)})`;
   try {
     if (keys.length > 1) return null;
     for (const field of keys) compiled.set(field, fromKey(levels, field));
-    const message = levels.add(0, `CASE WHEN ${valid} THEN json_transform(_v, ${specOf(root)}) END`);
-    compileNode(levels, { node: root, object: message, level: 1 }, compiled);
+    const message = levels.add(1, `CASE WHEN _long IS NOT NULL THEN json_transform(_v, ${specOf(root)}) END`);
+    compileNode(levels, { node: root, object: message, level: 2 }, compiled);
+    if (plan.fields.some((field) => holdsJson(field.type))) levels.columns[1]?.push(SAME_TEXT);
     const conditions = [`${message} IS NOT NULL`];
     if (plan.keepUnknown) {
       const known = [...plan.known].map(quoteText).join(', ');
-      conditions.push(levels.add(1, `CASE WHEN ${message} IS NOT NULL THEN list_has_all([${known}], json_keys(_v)) END`));
+      conditions.push(levels.add(2, `CASE WHEN ${message} IS NOT NULL THEN list_has_all([${known}], json_keys(_v)) END`));
     }
     const values = plan.fields.map((field) => {
       const { value, ok } = compiled.get(field) ?? { value: 'NULL', ok: 'false' };
@@ -203,22 +218,23 @@ function scalar(leaf: string, type: FieldType, rules: ValueRules): string {
     case 'varchar':
       return varchar(leaf, type.charsMax);
     case 'json':
-      // The leaf is DuckDB's own writing of the value: it is the sender's only if the whole message reads the same.
-      return `CASE WHEN json(_v) = _v THEN ${leaf} END`;
+      return `CASE WHEN _same THEN ${leaf} END`;
     case 'blob':
       return matched(leaf, BASE64_LEAF, `from_base64(${leaf}[2:-2])`);
     case 'boolean':
       return `CASE ${leaf} WHEN 'true' THEN true WHEN 'false' THEN false END`;
     case 'bigint':
-      return matched(leaf, String.raw`-?[0-9]{1,18}|-?[0-9]{1,15}\.0{1,3}`, tryCast(leaf, type));
+      return digits(leaf, String.raw`-?[0-9]{1,18}|-?[0-9]{1,15}\.0{1,3}`, tryCast(leaf, type));
     case 'integer':
-      return matched(leaf, String.raw`-?[0-9]{1,10}(?:\.0{1,3})?`, tryCast(leaf, type));
+      return digits(leaf, String.raw`-?[0-9]{1,10}(?:\.0{1,3})?`, tryCast(leaf, type));
     case 'double':
-      return matched(leaf, String.raw`-?[0-9]{1,15}(?:\.[0-9]{1,17})?`, tryCast(leaf, type));
+      // A long number that is zero for a double is perhaps none.
+      return `CASE WHEN _long AND ${leaf} IN ('0.0', '-0.0') THEN NULL
+        ELSE ${matched(leaf, String.raw`-?[0-9]{1,15}(?:\.[0-9]{1,17})?`, tryCast(leaf, type))} END`;
     case 'decimal': {
       const whole = Math.max(1, type.precision - type.scale);
       const fraction = type.scale === 0 ? String.raw`(?:\.0)?` : String.raw`(?:\.[0-9]{1,${type.scale}})?`;
-      return matched(leaf, `-?[0-9]{1,${whole}}${fraction}`, tryCast(leaf, type));
+      return digits(leaf, `-?[0-9]{1,${whole}}${fraction}`, tryCast(leaf, type));
     }
     case 'date':
       if (rules.format !== 'iso8601') throw new Unsupported();
@@ -234,6 +250,10 @@ const BASE64_LEAF = '"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/
 
 const matched = (leaf: string, regex: string, value: string): string =>
   `CASE WHEN regexp_full_match(${leaf}, ${quoteText(regex)}) THEN ${value} END`;
+
+/** A number that must keep every digit: with a point in it, only from a message without long numbers. */
+const digits = (leaf: string, regex: string, value: string): string =>
+  `CASE WHEN _long AND contains(${leaf}, '.') THEN NULL ELSE ${matched(leaf, regex, value)} END`;
 
 const tryCast = (leaf: string, type: FieldType): string => `TRY_CAST(${leaf} AS ${duckdbType(type)})`;
 
@@ -254,8 +274,8 @@ function timestamp(leaf: string, rules: ValueRules): string {
     return matched(leaf, '[0-9]{1,13}|-[0-9]{1,12}', `make_timestamptz(TRY_CAST(${leaf} AS BIGINT) * 1000)`);
   }
   if (rules.format === 'epoch_s') {
-    const micros = `CAST(TRY_CAST(${leaf} AS DECIMAL(18,6)) * 1000000 AS BIGINT)`;
-    return matched(leaf, String.raw`[0-9]{1,10}(?:\.[0-9]{1,6})?`, `make_timestamptz(${micros})`);
+    const micros = `CAST(TRY_CAST(${leaf} AS DECIMAL(28,6)) * 1000000 AS BIGINT)`;
+    return digits(leaf, String.raw`[0-9]{1,10}(?:\.[0-9]{1,6})?`, `make_timestamptz(${micros})`);
   }
   if (rules.format !== 'iso8601') throw new Unsupported();
   // A local time needs the rules of its zone: model/convert knows gaps and overlaps.

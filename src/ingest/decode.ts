@@ -43,6 +43,8 @@ export type Decoded = {
   readonly rows: number;
   /** How many of the rows DuckDB decoded on its own. */
   readonly fastRows: number;
+  /** Why DuckDB could not decode any message of this chunk; null as a rule. Nothing is lost, but it is slow: worth a warning. */
+  readonly fastError: string | null;
   /** Dead letters per partition; partitions without any are absent. */
   readonly deadLetters: ReadonlyMap<number, number>;
   /** Top-level names seen that no field reads (looked for in the first 1,000 messages of a chunk). */
@@ -93,8 +95,10 @@ export async function decodeChunk(
   chunk: Chunk,
   tables: StagedTables,
 ): Promise<Decoded> {
-  if (chunk.count === 0) return { rows: 0, fastRows: 0, deadLetters: new Map(), drift: [] };
-  const left = plan.fast ? await decodeFast(connection, { ...plan, fast: plan.fast }, chunk, tables) : allOf(chunk);
+  if (chunk.count === 0) return { rows: 0, fastRows: 0, fastError: null, deadLetters: new Map(), drift: [] };
+  const { left, fastError } = plan.fast
+    ? await decodeFast(connection, { ...plan, fast: plan.fast }, chunk, tables)
+    : { left: allOf(chunk), fastError: null };
   const fastRows = chunk.count - left.length;
   let rows = fastRows;
   const deadLetters = new Map<number, number>();
@@ -107,7 +111,7 @@ export async function decodeChunk(
   }
   const refused = [...deadLetters.values()].reduce((sum, count) => sum + count, 0);
   assert(rows + refused === chunk.count, `${chunk.count} messages became ${rows} rows and ${refused} dead letters`);
-  return { rows, fastRows, deadLetters, drift: unknownNames(chunk, plan.message.known) };
+  return { rows, fastRows, fastError, deadLetters, drift: unknownNames(chunk, plan.message.known) };
 }
 
 const allOf = (chunk: Chunk): number[] => Array.from({ length: chunk.count }, (_, index) => index);
@@ -118,7 +122,7 @@ async function decodeFast(
   plan: DecodePlan & { fast: FastPlan },
   chunk: Chunk,
   tables: StagedTables,
-): Promise<number[]> {
+): Promise<{ left: number[]; fastError: string | null }> {
   const headers: Record<string, ColumnValues> = plan.shape.headers ? { _headers: headerColumn(chunk) } : {};
   await fillTempTable(connection, sql.LINEAGE_TABLE, {
     count: chunk.count,
@@ -129,11 +133,11 @@ async function decodeFast(
       ...headers,
     },
   });
-  const taken = await tryInsert(connection, plan, chunk, tables);
-  if (taken === chunk.count) return [];
+  const { taken, fastError } = await tryInsert(connection, plan, chunk, tables);
+  if (taken === chunk.count) return { left: [], fastError };
   const left = await query(connection, sql.leftOverSql(tables.rows));
   assert(left.length === chunk.count - taken, `${taken} rows were staged, ${left.length} of ${chunk.count} are missing`);
-  return left.map(({ index }) => Number(index));
+  return { left: left.map(({ index }) => Number(index)), fastError };
 }
 
 const headerColumn = (chunk: Chunk): ColumnValues => ({
@@ -147,7 +151,7 @@ async function tryInsert(
   plan: DecodePlan & { fast: FastPlan },
   chunk: Chunk,
   tables: StagedTables,
-): Promise<number> {
+): Promise<{ taken: number; fastError: string | null }> {
   const encoding = chunk.keys?.encoding ?? null;
   const bytes = await blobs(chunk.keys ? [chunk.values, chunk.keys.bytes] : [chunk.values]);
   try {
@@ -156,9 +160,10 @@ async function tryInsert(
     const { messages, keys } = split ?? {};
     const isWhole = Number(messages) === chunk.count && Number(keys) === chunk.count;
     assert(isWhole, `a chunk of ${chunk.count} messages holds ${messages} values and ${keys} keys`);
-    return await run(connection, sql.fastInsertSql(plan.fast, plan.shape, tables.rows, encoding));
+    const taken = await run(connection, sql.fastInsertSql(plan.fast, plan.shape, tables.rows, encoding));
+    return { taken, fastError: null };
   } catch (error) {
-    if (error instanceof LakeError && error.code === 'engine_failed') return 0;
+    if (error instanceof LakeError && error.code === 'engine_failed') return { taken: 0, fastError: error.message };
     throw error;
   } finally {
     await run(connection, `DROP TABLE IF EXISTS temp.${sql.MESSAGES_TABLE}`);

@@ -80,7 +80,8 @@ export async function outcomes(
   chunk: Chunk,
 ): Promise<{ outcomes: Outcome[]; fastRows: number }> {
   const staged = await createStagedTables(connection, plan, `t${tables++}`);
-  const { fastRows } = await decodeChunk(connection, plan, chunk, staged);
+  const { fastRows, fastError } = await decodeChunk(connection, plan, chunk, staged);
+  if (fastError !== null) throw new Error(`the fast path failed: ${fastError}`);
   const names = plan.columns.map(({ name }) => name).filter((name) => name !== 'kafka_offset');
   const texts = names.map((name, index) => `${quoteName(name)}::VARCHAR AS c${index}`).join(', ');
   const found = new Map<number, Outcome>();

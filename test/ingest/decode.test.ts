@@ -85,6 +85,28 @@ test('takes ordinary nested rows in without the exact decoder, in column order, 
   expect((await outcomes(connection, { ...plan, fast: null }, chunk)).outcomes).toEqual(found.outcomes);
 });
 
+test('long numbers take the slower path only where a digit could be lost', async () => {
+  const place = [
+    field('id', varchar()),
+    field('lat', { kind: 'double' }),
+    field('n', { kind: 'bigint' }),
+    field('paid', decimal(9, 2)),
+  ];
+  const plan = decodePlan(feedOf(place), options);
+  const message = '{"id":"a","lat":13.404953999999998,"n":1234567890123456,"paid":';
+  const found = await outcomes(
+    connection,
+    plan,
+    chunkOf([`${message}12}`, `${message}12.5}`, `${message}12.500000000000000001}`]),
+  );
+  expect(found.fastRows).toBe(1);
+  expect(found.outcomes).toMatchObject([
+    { row: { 1: '13.404953999999998', 2: '1234567890123456', 3: '12.00' } },
+    { row: { 1: '13.404953999999998', 2: '1234567890123456', 3: '12.50' } },
+    { reason: 'paid: 12.500000000000000001 has 18 fraction digits, DECIMAL(9,2) holds 2' },
+  ]);
+});
+
 test('keeps unknown fields with the text they were sent in, and reports their names', async () => {
   const plan = decodePlan(shop, options);
   const text = `{"id":"o1","new": 1.50,"id2":{"a" :[ ]},"new":2}`;
