@@ -97,6 +97,8 @@ export const HOSTILE: readonly HostileCase[] = [
   { type: double, x: '1e400', refused: 'x: 1e400 is beyond DOUBLE' },
   { type: double, x: '"1e400"', refused: 'x: "1e400" is beyond DOUBLE' },
   { type: double, x: '1e-400', refused: 'x: 1e-400 is too small for DOUBLE' },
+  { type: double, x: `0.${'0'.repeat(400)}1`, refused: `x: 0.${'0'.repeat(78)}… is too small for DOUBLE` },
+  { type: double, x: `0.${'0'.repeat(400)}`, is: '0.0' },
   { type: double, x: '"inf"', refused: 'x: "inf" is no DOUBLE' },
   { type: double, x: '"nan"', refused: 'x: "nan" is no DOUBLE' },
   // booleans
