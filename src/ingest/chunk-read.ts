@@ -1,4 +1,5 @@
 // Single messages out of a chunk, for those that need a closer look. Bounded: groups, so that not all texts are in memory at once.
+import { Buffer } from 'node:buffer';
 import type { Chunk } from './chunk.ts';
 
 export type ChunkMessage = {
