@@ -4,7 +4,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { type Bench, lakePath, pythonForRival, type Run, runContender } from './benchmark/contenders.ts';
+import { type Bench, pythonForRival, type Run, runContender } from './benchmark/contenders.ts';
 import { benchFolder, benchKafka, fillTopics } from './benchmark/kafka.ts';
 import { measure } from './benchmark/measure.ts';
 import { type BenchOptions, readOptions, usage } from './benchmark/options.ts';
@@ -19,13 +19,14 @@ async function main(): Promise<number> {
     return 0;
   }
   const options = readOptions(process.argv.slice(2));
-  if (!existsSync(lakePath)) throw new ScriptError('dist/lake is not there: run  scripts/build');
+  if (!existsSync(options.lakePath)) throw new ScriptError(`${options.lakePath} is not there: run  scripts/build`);
   mkdirSync(benchFolder, { recursive: true });
   const python = options.contenders.includes('rival') ? await pythonForRival() : null;
   const contenders = options.contenders.filter((contender) => contender !== 'rival' || python !== null);
   await using kafka = await benchKafka();
   await fillTopics(kafka.bootstrap, options.topics);
-  const runs = await runAll({ ...options, contenders }, { bootstrap: kafka.bootstrap, lakeFlags: options.lakeFlags, python });
+  const { lakePath, lakeFlags } = options;
+  const runs = await runAll({ ...options, contenders }, { bootstrap: kafka.bootstrap, lakePath, lakeFlags, python });
   await print(options, runs);
   return 0;
 }
@@ -70,7 +71,7 @@ async function print(options: BenchOptions, runs: readonly Run[]): Promise<void>
     for (const { what, met } of aims(figures)) out.push(`${met ? 'met   ' : 'missed'}  lake: ${what}`);
   }
   if (options.contenders.includes('lake')) {
-    const helpMs = await helpMedianMs();
+    const helpMs = await helpMedianMs(options.lakePath);
     out.push(
       '',
       `${helpMs < 100 ? 'met   ' : 'missed'}  lake --help: ${helpMs.toFixed(0)} ms, median of ${HELP_RUNS} (aim: under 100)`,
@@ -81,7 +82,7 @@ async function print(options: BenchOptions, runs: readonly Run[]): Promise<void>
   process.stdout.write(`${out.join('\n')}\n`);
 }
 
-async function helpMedianMs(): Promise<number> {
+async function helpMedianMs(lakePath: string): Promise<number> {
   const wallsMs: number[] = [];
   for (let run = 0; run < HELP_RUNS; run++)
     wallsMs.push((await measure({ command: [lakePath, '--help'], folder: benchFolder })).wallMs);

@@ -6,7 +6,7 @@ import * as v from 'valibot';
 import { root, ScriptError, say } from '../common.ts';
 import { benchFolder, messagesFile } from './kafka.ts';
 import { type Measured, measure } from './measure.ts';
-import type { BenchTopic, Contender } from './options.ts';
+import type { BenchOptions, BenchTopic, Contender } from './options.ts';
 
 /** `ms` from the assignment of the partitions (Kafka) or the first statement (DuckDB) to everything being done. */
 export type Run = {
@@ -19,12 +19,14 @@ export type Run = {
   readonly measured: Measured;
 };
 
-export type Bench = { readonly bootstrap: string; readonly lakeFlags: readonly string[]; readonly python: string | null };
+export type Bench = Pick<BenchOptions, 'lakePath' | 'lakeFlags'> & {
+  readonly bootstrap: string;
+  readonly python: string | null;
+};
 
 const reported = v.object({ ms: v.number(), messages: v.number() });
 const logLine = v.object({ at: v.string(), event: v.string(), messages: v.optional(v.number()) });
 
-export const lakePath = join(root, 'dist/lake');
 const here = join(root, 'scripts/benchmark');
 
 export async function runContender(contender: Contender, topic: BenchTopic, bench: Bench): Promise<Run> {
@@ -92,7 +94,7 @@ async function runLake({ folder, topic, bench }: Start): Promise<Started> {
     ],
   };
   writeFileSync(join(folder, 'feeds.json'), JSON.stringify(config));
-  const command = [lakePath, 'ingest', '--until-caught-up', '--mode', 'lake', '--log-format', 'json', ...bench.lakeFlags];
+  const command = [bench.lakePath, 'ingest', '--until-caught-up', '--mode', 'lake', '--log-format', 'json', ...bench.lakeFlags];
   const measured = await measure({ command, folder });
   const lines = measured.stderr
     .split('\n')

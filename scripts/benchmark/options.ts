@@ -1,7 +1,8 @@
 // What scripts/bench is asked for. Sizes and codecs name the topics; the defaults are the figures of docs/performance.md.
 
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ScriptError } from '../common.ts';
+import { root, ScriptError } from '../common.ts';
 
 export const CODECS = ['uncompressed', 'snappy', 'zstd'] as const;
 export const SIZES = [150, 1000] as const;
@@ -19,16 +20,20 @@ export type BenchOptions = {
   readonly rounds: number;
   /** A folder for every run's memory samples and log, or null. */
   readonly traceFolder: string | null;
+  /** The binary to measure. */
+  readonly lakePath: string;
   /** Flags for lake itself, for trying other settings than the shipped defaults. */
   readonly lakeFlags: readonly string[];
 };
 
 export const usage = `usage: scripts/bench [--messages N] [--large-messages N] [--sizes 150,1000] [--codecs uncompressed,snappy,zstd]
-                     [--only drain,duckdb,lake,rival] [--rounds N] [--trace FOLDER] [--lake-flags "--x y"]
+                     [--only drain,duckdb,lake,rival] [--rounds N] [--trace FOLDER]
+                     [--lake PATH] [--lake-flags "--x y"]
   --messages        messages of about 150 B in each topic (default 1000000)
   --large-messages  messages of about 1 KB in each topic (default: as --messages)
   --rounds          runs of each contender on each topic, interleaved; medians are printed (default 3)
   --trace           keeps each run's memory samples (one every 50 ms) and log lines there
+  --lake            the binary to measure (default dist/lake), --lake-flags more flags for it
   The broker is one of its own under .services/bench (kept, so that a second run need not produce again), or the one that
   KAFKA_BOOTSTRAP_SERVERS names.`;
 
@@ -43,6 +48,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       only: { type: 'string', default: CONTENDERS.join(',') },
       rounds: { type: 'string', default: '3' },
       trace: { type: 'string' },
+      lake: { type: 'string', default: join(root, 'dist/lake') },
       'lake-flags': { type: 'string', default: '' },
     },
   });
@@ -57,6 +63,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     contenders: CONTENDERS.filter((contender) => chosen(values.only, CONTENDERS, '--only').includes(contender)),
     rounds: count(values.rounds, '--rounds'),
     traceFolder: values.trace ?? null,
+    lakePath: resolve(values.lake),
     lakeFlags: values['lake-flags'].split(/\s+/).filter((flag) => flag !== ''),
   };
 }
