@@ -22,6 +22,8 @@ export type ConsumerHandlers = {
   take(fetched: Fetched, fetchedOffset: bigint): void;
   /** Kafka no longer has, or never had, the offset asked for. */
   outOfRange(partition: TopicPartition): void;
+  /** The broker answered that it has no such topic; kafkajs then reads no other topic either until it is there again. */
+  unknownTopic(topic: string): void;
   /** kafkajs gave up; `restarting` tells whether it tries again by itself. */
   crashed(error: Error, restarting: boolean): void;
 };
@@ -59,8 +61,13 @@ export function createGroupConsumer(options: {
   const expected = new Map<string, bigint>();
   let generation = 0;
   let stopping = false;
-  const tap = createFetchTap((topic, partition) => {
-    if (expected.has(partitionKey({ topic, partition }))) handlers.outOfRange({ topic, partition });
+  const tap = createFetchTap({
+    onOutOfRange: (topic, partition) => {
+      if (expected.has(partitionKey({ topic, partition }))) handlers.outOfRange({ topic, partition });
+    },
+    onUnknownTopic: (topic) => {
+      if (!stopping) handlers.unknownTopic(topic);
+    },
   });
   const kafka: Kafka = createKafka(options.kafka, log, { socketFactory: tap.socketFactory } satisfies Partial<KafkaJsConfig>);
   const sessionTimeout = options.kafka.sessionTimeoutSeconds * 1000;

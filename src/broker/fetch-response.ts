@@ -20,9 +20,12 @@ export type FetchHooks = {
   /** Returns the ticket under which kafkajs will deliver these records. */
   onRecords(fetched: Fetched): bigint;
   onOutOfRange(topic: string, partition: number): void;
+  /** The broker knows no such topic (any more). */
+  onUnknownTopic(topic: string): void;
 };
 
 const OFFSET_OUT_OF_RANGE = 1;
+const UNKNOWN_TOPIC_OR_PARTITION = 3;
 const TICKET_BATCH_BYTES = 61 + 15;
 
 /** `frame` begins with its int32 length and the correlation id. Returns a new frame. */
@@ -42,6 +45,7 @@ export function rewriteFetchResponse(frame: Buffer, version: number, hooks: Fetc
     for (let partitionIndex = 0; partitionIndex < partitions; partitionIndex++) {
       const header = readPartitionHeader(frame, at, version);
       if (header.errorCode === OFFSET_OUT_OF_RANGE) hooks.onOutOfRange(topic, header.partition);
+      if (header.errorCode === UNKNOWN_TOPIC_OR_PARTITION) hooks.onUnknownTopic(topic);
       const sizeAt = header.end;
       const size = Math.max(0, frame.readInt32BE(sizeAt));
       const all = frame.subarray(sizeAt + 4, sizeAt + 4 + size);

@@ -7,7 +7,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import type { ISocketFactory } from 'kafkajs';
-import { type Fetched, rewriteFetchResponse } from './fetch-response.ts';
+import { type Fetched, type FetchHooks, rewriteFetchResponse } from './fetch-response.ts';
 
 const FETCH_API_KEY = 1;
 const FETCH_VERSION_MIN = 4;
@@ -21,20 +21,20 @@ export type FetchTap = {
   take(ticket: bigint): Fetched | null;
 };
 
-export function createFetchTap(onOutOfRange: (topic: string, partition: number) => void): FetchTap {
+export function createFetchTap(hooks: Omit<FetchHooks, 'onRecords'>): FetchTap {
   const waiting = new Map<bigint, Fetched>();
   let nextTicket = 1n;
   const rewrite = (frame: Buffer, version: number, held: bigint[]): Buffer => {
     // kafkajs asks a broker for more only when it has handled all it got: earlier tickets of this connection are void.
     for (const ticket of held.splice(0)) waiting.delete(ticket);
     return rewriteFetchResponse(frame, version, {
+      ...hooks,
       onRecords: (fetched) => {
         const ticket = nextTicket++;
         waiting.set(ticket, fetched);
         held.push(ticket);
         return ticket;
       },
-      onOutOfRange,
     });
   };
   return {

@@ -3,17 +3,18 @@
 
 import type { KafkaAdmin } from '../broker/client.ts';
 import type { Fetched } from '../broker/fetch-response.ts';
-import { groupOffsets, offsetsAt, type TopicBounds, topicBounds } from '../broker/watermarks.ts';
+import { type TopicBounds, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
 import { type BatchLimits, type CommitAnswer, isDue, isFull, type StagedBatch } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
-import type { LastMessage } from '../model/log-entry.ts';
+import type { Gap, LastMessage } from '../model/log-entry.ts';
 import { later, type Offset } from '../model/offsets.ts';
 import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
-import { planResume } from '../model/resume.ts';
+import { planResume, type Starts } from '../model/resume.ts';
+import { feedStarts } from './feed-start.ts';
 import { type OpenBatch, SchemaGrown, type Stage, type WorkQueue } from './stage.ts';
 
 /** A conflict means another writer owns these partitions; after this many without progress it is not a passing rebalance. */
@@ -72,7 +73,8 @@ export class FeedRun {
     const { admin, config, feed } = this.options;
     await this.lake.refresh();
     const bounds = await topicBounds(admin, config.kafka, feed.topic);
-    const starts = await this.starts(bounds);
+    const { groupId, signal } = this.options;
+    const starts = await feedStarts({ feed, lake: this.lake, admin, config, groupId, bounds, signal });
     const seeks = new Map<number, Offset>();
     for (const partition of partitions) {
       seeks.set(partition, await this.resumePartition(partition, { bounds, starts }));
@@ -80,10 +82,7 @@ export class FeedRun {
     return seeks;
   }
 
-  private async resumePartition(
-    partition: number,
-    known: { bounds: TopicBounds; starts: ReadonlyMap<number, Offset> },
-  ): Promise<Offset> {
+  private async resumePartition(partition: number, known: { bounds: TopicBounds; starts: Starts }): Promise<Offset> {
     const { feed, onGap } = this.options;
     const bounds = known.bounds.get(partition);
     if (!bounds)
@@ -91,8 +90,7 @@ export class FeedRun {
     const state = this.lake.state();
     const plan = planResume({
       position: state.positions.get(partition) ?? null,
-      feedKnown: state.positions.size > 0,
-      start: known.starts.get(partition) ?? bounds.low,
+      start: known.starts.get(partition) ?? null,
       bounds,
     });
     const where = { feed: feed.name, topic: feed.topic, partition, target: 'lake' };
@@ -100,6 +98,11 @@ export class FeedRun {
       case 'read':
         this.reading.set(partition, { position: plan.position, check: plan.check, fetchAt: plan.seek });
         return plan.seek;
+      case 'left_out': {
+        const reason = feed.start.kind === 'group' ? 'takeover' : `start ${feed.start.kind}`;
+        await this.recordGap({ partition, start: plan.low, end: plan.start, reason }, 'info');
+        return this.resumePartition(partition, known);
+      }
       case 'beyond_end':
         throw new LakeError(
           'topic_truncated',
@@ -115,32 +118,26 @@ export class FeedRun {
             { where, todo: `accept the loss and record it:  lake ingest --feed ${feed.name} --on-gap record` },
           );
         }
-        const gap = { partition, start: plan.position, end: plan.low, reason: 'expired' };
-        const answer = await this.lake.recordGaps([gap], this.options.signal);
-        this.options.log.warn('gap_recorded', {
-          ...where,
-          offsets: `${plan.position}-${plan.low}`,
-          messages: lost,
-          code: answer.kind,
-        });
+        await this.recordGap({ partition, start: plan.position, end: plan.low, reason: 'expired' }, 'warn');
         return this.resumePartition(partition, known);
       }
     }
   }
 
-  /** What `start` means for partitions the lake has never seen. */
-  private async starts(bounds: TopicBounds): Promise<ReadonlyMap<number, Offset>> {
-    const { admin, config, feed, groupId } = this.options;
-    switch (feed.start.kind) {
-      case 'earliest':
-        return new Map([...bounds].map(([partition, { low }]) => [partition, low]));
-      case 'latest':
-        return new Map([...bounds].map(([partition, { end }]) => [partition, end]));
-      case 'timestamp':
-        return offsetsAt(admin, config.kafka, feed.topic, feed.start.ms);
-      case 'group':
-        return groupOffsets(admin, config.kafka, { groupId, topic: feed.topic });
-    }
+  /** Commits offsets that will never be read as a gap, and plans again. */
+  private async recordGap(gap: Gap, level: 'info' | 'warn'): Promise<void> {
+    const { feed, log, signal } = this.options;
+    const answer = await this.lake.recordGaps([gap], signal);
+    if (answer.kind !== 'committed') this.lost(answer);
+    log[level]('gap_recorded', {
+      feed: feed.name,
+      target: 'lake',
+      topic: feed.topic,
+      partition: gap.partition,
+      offsets: `${gap.start}-${gap.end}`,
+      reason: gap.reason,
+      answer: answer.kind,
+    });
   }
 
   take(fetched: Fetched, fetchedOffset: bigint): void {
@@ -216,12 +213,14 @@ export class FeedRun {
   }
 
   private lost(answer: Exclude<CommitAnswer, { kind: 'committed' }>): RunOutcome {
+    const { stopped, version } = answer.state;
+    if (stopped) throw stoppedError(this.feed, stopped);
     const reason = answer.kind === 'fenced' ? 'fenced' : answer.reason;
     this.conflicts++;
     this.options.log.warn('commit_conflicted', {
       feed: this.feed.name,
       target: 'lake',
-      version: answer.state.version,
+      version,
       attempt: this.conflicts,
       reason,
     });
@@ -230,7 +229,7 @@ export class FeedRun {
         'fenced',
         `feed ${this.feed.name} lost ${this.conflicts} commits in a row to another writer (${reason})`,
         {
-          where: { feed: this.feed.name, target: 'lake', version: answer.state.version },
+          where: { feed: this.feed.name, target: 'lake', version },
         },
       );
     }
@@ -265,3 +264,10 @@ export class FeedRun {
     await this.stage.drop();
   }
 }
+
+/** A feed whose messages did not fit stays stopped, for every process, until someone has looked. */
+export const stoppedError = (feed: Feed, stopped: { readonly at: string; readonly reason: string }): LakeError =>
+  new LakeError('feed_stopped', `feed ${feed.name} was stopped at ${stopped.at}: ${stopped.reason}`, {
+    where: { feed: feed.name, topic: feed.topic, target: 'lake' },
+    todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
+  });

@@ -3,6 +3,7 @@
 import type { KafkaAdmin } from '../broker/client.ts';
 import { groupOffsets, type TopicBounds, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
+import { LakeError } from '../errors.ts';
 import type { FeedRun } from './feed-run.ts';
 
 export type Goal = {
@@ -58,4 +59,22 @@ export async function inStep(options: {
     }
   }
   return true;
+}
+
+/** The feeds whose topic Kafka does not have, each with its topic_missing. Other errors are thrown. */
+export async function missingTopics(
+  admin: KafkaAdmin,
+  config: Config,
+  runs: readonly FeedRun[],
+): Promise<ReadonlyMap<FeedRun, LakeError>> {
+  const missing = new Map<FeedRun, LakeError>();
+  for (const run of runs) {
+    try {
+      await topicBounds(admin, config.kafka, run.feed.topic);
+    } catch (error) {
+      if (!(error instanceof LakeError) || error.code !== 'topic_missing') throw error;
+      missing.set(run, error);
+    }
+  }
+  return missing;
 }

@@ -11,7 +11,7 @@ import type { Log } from '../log.ts';
 import { type Budget, hasRoom, toRelieve } from './budget.ts';
 import type { Changes } from './changes.ts';
 import type { FeedRun } from './feed-run.ts';
-import { type Goal, inStep, measureGoal } from './goal.ts';
+import { type Goal, inStep, measureGoal, missingTopics } from './goal.ts';
 import { Membership } from './membership.ts';
 
 export type PipelineOptions = {
@@ -68,7 +68,9 @@ class Pipeline {
   private readonly options: PipelineOptions;
   private readonly runs: ReadonlyMap<string, FeedRun>;
   private readonly failures: Map<string, LakeError>;
-  private readonly consumer: GroupConsumer;
+  private consumer: GroupConsumer;
+  private readonly createConsumer: () => GroupConsumer;
+  private rejoining = false;
   private readonly membership: Membership;
   /** null: the run has no end. */
   private goal: Goal | null = null;
@@ -95,9 +97,13 @@ class Pipeline {
       room: () => this.room(),
       take: (fetched, fetchedOffset) => this.take(fetched, fetchedOffset),
       outOfRange: (partition) => this.outOfRange(partition),
+      unknownTopic: () => void this.leaveMissingTopics().catch((error) => this.die(error)),
       crashed: (error, restarting) => this.crashed(error, restarting),
     };
-    const { config, groupId, log, changes } = options;
+    const { config, log, changes } = options;
+    const { kafka } = config;
+    this.createConsumer = () =>
+      createGroupConsumer({ kafka, groupId: options.groupId, topics: this.live().map((run) => run.feed.topic), handlers, log });
     this.membership = new Membership({
       consumer: () => this.consumer,
       live: () => this.live(),
@@ -106,7 +112,7 @@ class Pipeline {
       changes,
       log,
     });
-    this.consumer = createGroupConsumer({ kafka: config.kafka, groupId, topics: [...this.runs.keys()], handlers, log });
+    this.consumer = this.createConsumer();
   }
 
   async run(): Promise<PipelineResult> {
@@ -266,6 +272,22 @@ class Pipeline {
   private outOfRange({ topic }: TopicPartition): void {
     const run = this.runs.get(topic);
     if (run && this.isLive(run)) this.membership.readAgain(run).catch((error) => this.failed(run, error));
+  }
+
+  /** One topic that is gone would keep kafkajs from reading the others: its feed stops, and they go on in a new membership. */
+  private async leaveMissingTopics(): Promise<void> {
+    if (this.rejoining) return;
+    this.rejoining = true;
+    try {
+      const missing = await missingTopics(this.options.admin, this.options.config, this.live());
+      for (const [run, error] of missing) this.failed(run, error);
+      if (missing.size === 0 || this.live().length === 0 || this.over()) return;
+      await this.consumer.stop().catch(() => undefined);
+      this.consumer = this.createConsumer();
+      if (!this.over()) await this.consumer.run();
+    } finally {
+      this.rejoining = false;
+    }
   }
 
   private crashed(error: Error, restarting: boolean): void {

@@ -49,6 +49,8 @@ export type StageOptions = {
   readonly infer: (values: Uint8Array) => Promise<void>;
   /** Asked when a chunk was refused in part or brought new names; true: the schema grew, read everything again. */
   readonly widen: (values: Uint8Array) => Promise<boolean>;
+  /** DuckDB could not take a chunk at all, and every message of it was decoded exactly: right, but slow. */
+  readonly slowed: (reason: string) => void;
   /** Called when something was decoded (there may be room again) or went wrong. */
   readonly changed: () => void;
 };
@@ -221,6 +223,7 @@ export class Stage {
       if (!chunk) return;
       const decoded = await decodeChunk(connection, plan, chunk, open.tables);
       open.rows += decoded.rows;
+      if (decoded.fastError) this.options.slowed(String(decoded.fastError));
       for (const [partition, count] of decoded.deadLetters) countDeadLetters(open, partition, count);
       for (const name of decoded.drift) open.drift.add(name);
       if ((decoded.drift.length > 0 || decoded.deadLetters.size > 0) && (await this.options.widen(chunk.values)))

@@ -14,7 +14,7 @@ import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
 import { ENGINE_FOLDER } from '../model/paths.ts';
 import { Changes, serial } from './changes.ts';
-import { FeedRun } from './feed-run.ts';
+import { FeedRun, stoppedError } from './feed-run.ts';
 import { feedSchema } from './feed-schema.ts';
 import { FEED_ERRORS, type PipelineResult, type Progress, runPipeline } from './pipeline.ts';
 import { Stage, type WorkQueue } from './stage.ts';
@@ -137,6 +137,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
       inForce: schema.inForce,
       infer: schema.infer,
       widen: schema.widen,
+      slowed: (reason) => log.warn('decode_slowed', { feed: feed.name, reason }),
       changed: () => changes.notify(),
     }),
     flush,
@@ -159,12 +160,7 @@ function checkSource(
   cluster: string,
 ): void {
   const where = { feed: feed.name, topic: feed.topic, target: 'lake' };
-  if (state.stopped) {
-    throw new LakeError('feed_stopped', `feed ${feed.name} was stopped at ${state.stopped.at}: ${state.stopped.reason}`, {
-      where,
-      todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
-    });
-  }
+  if (state.stopped) throw stoppedError(feed, state.stopped);
   if (state.clusterId !== null && state.clusterId !== cluster) {
     throw new LakeError(
       'cluster_changed',

@@ -17,6 +17,8 @@ export type LakeFeed = {
   recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
   /** Pins a schema; voids everything staged under the one before (R4 epoch). */
   pinSchema(schema: LogSchema, signal: AbortSignal): Promise<CommitAnswer>;
+  /** Pins settings that must not change under the data. */
+  pinConfig(values: Readonly<Record<string, string>>, signal: AbortSignal): Promise<CommitAnswer>;
   /** Remembers the feed as stopped until `feeds enable`. */
   stop(reason: string, signal: AbortSignal): Promise<CommitAnswer>;
   /** Clears the stop. */
@@ -86,6 +88,8 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
     },
     recordGaps: (gaps, signal) => commit(propose({ kind: 'gap', gaps }), signal),
     pinSchema: (schema, signal) => commit(propose({ kind: 'schema', schema }), signal),
+    pinConfig: (values, signal) =>
+      commit(propose({ kind: 'config', config: { replaces: log.state().config.version, values } }), signal),
     stop: (reason, signal) => commit(propose({ kind: 'stop', stop: { reason } }), signal),
     enable: (signal) => commit(propose({ kind: 'stop', stop: { reason: null } }), signal),
     tidy: async () => {

@@ -2,21 +2,21 @@
 
 import type { PositionState } from './feed-state.ts';
 import type { LastMessage } from './log-entry.ts';
-import { earlier, later, type Offset } from './offsets.ts';
+import { earlier, later, type Offset, toOffset } from './offsets.ts';
 
 export type ResumeFacts = {
   /** null: the target has never seen this partition. */
   readonly position: PositionState | null;
-  /** Whether the target has seen any partition of the feed: a new one then starts at the low watermark. */
-  readonly feedKnown: boolean;
-  /** What the feed's `start` means for this partition. */
-  readonly start: Offset;
+  /** What the feed's `start` means for this partition; null: the low watermark. */
+  readonly start: Offset | null;
   readonly bounds: { readonly low: Offset; readonly end: Offset };
 };
 
 export type ResumePlan =
   /** Seek to `seek`; a message at `check.offset` must be the one that was committed, and only offsets ≥ `position` count. */
   | { readonly kind: 'read'; readonly seek: Offset; readonly position: Offset; readonly check: LastMessage | null }
+  /** [low, start) is left out on purpose, and recorded as such. */
+  | { readonly kind: 'left_out'; readonly low: Offset; readonly start: Offset }
   /** Kafka deleted [position, low) before it was read. */
   | { readonly kind: 'expired'; readonly position: Offset; readonly low: Offset }
   /** Kafka ends before the position: messages that were committed are gone from it. */
@@ -25,8 +25,8 @@ export type ResumePlan =
 export function planResume(facts: ResumeFacts): ResumePlan {
   const { position, bounds } = facts;
   if (position === null) {
-    const wanted = facts.feedKnown ? bounds.low : facts.start;
-    const seek = earlier(later(wanted, bounds.low), bounds.end);
+    const seek = earlier(later(facts.start ?? bounds.low, bounds.low), bounds.end);
+    if (seek > bounds.low) return { kind: 'left_out', low: bounds.low, start: seek };
     return { kind: 'read', seek, position: seek, check: null };
   }
   if (position.position < bounds.low) return { kind: 'expired', position: position.position, low: bounds.low };
@@ -40,3 +40,21 @@ export function planResume(facts: ResumeFacts): ResumePlan {
     check: readable ? last : null,
   };
 }
+
+/** First offsets by partition. */
+export type Starts = ReadonlyMap<number, Offset>;
+
+/** As the log pins them: `0:120,1:98`. */
+export const formatStarts = (starts: Starts): string =>
+  [...starts].map(([partition, start]) => `${partition}:${start}`).join(',');
+
+export const parseStarts = (text: string): Starts =>
+  new Map(
+    text
+      .split(',')
+      .filter((part) => part !== '')
+      .map((part) => {
+        const [partition = '', start = ''] = part.split(':');
+        return [Number(partition), toOffset(start)];
+      }),
+  );
