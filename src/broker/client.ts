@@ -52,11 +52,14 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
   'KafkaJSBrokerNotFound',
 ]);
 
+const typeOf = (error: unknown): string => (error instanceof Error && 'type' in error ? String(error.type) : '');
+
 /** Translates what kafkajs throws; passes LakeErrors through. */
 export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): LakeError {
   if (cause instanceof LakeError) return cause;
   const text = cause instanceof Error ? cause.message : String(cause);
-  const type = cause instanceof Error && 'type' in cause ? String(cause.type) : '';
+  // Retries that ran out wrap what Kafka answered last.
+  const type = typeOf(cause) || (cause instanceof Error ? typeOf(cause.cause) : '');
   if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return new LakeError('topic_missing', `${doing}: the topic is not there`, { cause });
   if (/SASL|authentication|AUTHORIZATION/i.test(`${text} ${type}`)) {
     return new LakeError('kafka_refused', `Kafka at ${config.bootstrapServers.join(', ')} refused ${doing}: ${text}`, { cause });

@@ -1,7 +1,6 @@
 // Opens what a run needs (lake, DuckDB, Kafka, one run a feed), runs the pipeline, closes everything again.
 // What can be refused is refused here, before the first message is taken.
 
-import { availableParallelism } from 'node:os';
 import { connectAdmin, type KafkaAdmin } from '../broker/client.ts';
 import { clusterId, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
@@ -38,7 +37,9 @@ export type IngestOptions = {
 const PENDING_BYTES_MAX = 12 * 1024 * 1024;
 /** DuckDB's own work beside the staged batches: sorting into days, Parquet row groups. */
 const ENGINE_BYTES = 96 * 1024 * 1024;
-const THREADS_MAX = 4;
+/** Decoding and flushing run beside each other anyway; a chunk and a batch are too small for DuckDB to share out, and trying to
+ *  costs half as much again (docs/performance.md). */
+const ENGINE_THREADS = 1;
 
 /** Lake pipeline over the given stream feeds. Throws LakeError; nothing that was committed is ever taken back. */
 export async function runLakePipeline(options: IngestOptions): Promise<PipelineResult> {
@@ -181,7 +182,7 @@ function checkSource(
 async function openEngine(tempFolder: string, stagedBytesMax: number): Promise<Database> {
   return openDatabase({
     memoryBytesMax: stagedBytesMax + ENGINE_BYTES,
-    threads: Math.min(THREADS_MAX, availableParallelism()),
+    threads: ENGINE_THREADS,
     tempFolder,
   });
 }
