@@ -30,18 +30,40 @@ export function createKafka(config: KafkaConfig, log: Log, more: Partial<KafkaJs
 }
 
 /** Questions to the cluster, outside any group. */
-export type KafkaAdmin = Admin;
+export type KafkaAdmin = Pick<
+  Admin,
+  'fetchTopicOffsets' | 'fetchTopicOffsetsByTimestamp' | 'fetchOffsets' | 'describeCluster' | 'listTopics'
+> & {
+  /** A new client: kafkajs asks for every topic it was ever asked about, so one that was deleted since fails all questions. */
+  renew(): Promise<void>;
+};
 
 /** Connects, or throws kafka_unreachable or kafka_refused. Disconnects when disposed. */
 export async function connectAdmin(config: KafkaConfig, log: Log): Promise<{ admin: KafkaAdmin } & AsyncDisposable> {
-  const admin = createKafka(config, log).admin();
-  try {
-    await admin.connect();
-  } catch (cause) {
-    await admin.disconnect().catch(() => undefined);
-    throw kafkaError(cause, config, 'connecting');
-  }
-  return { admin, [Symbol.asyncDispose]: () => admin.disconnect() };
+  const connected = async (): Promise<Admin> => {
+    const admin = createKafka(config, log).admin();
+    try {
+      await admin.connect();
+      return admin;
+    } catch (cause) {
+      await admin.disconnect().catch(() => undefined);
+      throw kafkaError(cause, config, 'connecting');
+    }
+  };
+  let current = await connected();
+  const admin: KafkaAdmin = {
+    fetchTopicOffsets: (topic) => current.fetchTopicOffsets(topic),
+    fetchTopicOffsetsByTimestamp: (topic, ms) => current.fetchTopicOffsetsByTimestamp(topic, ms),
+    fetchOffsets: (options) => current.fetchOffsets(options),
+    describeCluster: () => current.describeCluster(),
+    listTopics: () => current.listTopics(),
+    renew: async () => {
+      const last = current;
+      current = await connected();
+      await last.disconnect().catch(() => undefined);
+    },
+  };
+  return { admin, [Symbol.asyncDispose]: () => current.disconnect() };
 }
 
 const UNREACHABLE: ReadonlySet<string> = new Set([

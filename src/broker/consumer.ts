@@ -45,8 +45,8 @@ export type GroupConsumer = {
 };
 
 /** Bytes of a fetch: large enough to amortise a round trip, small enough to bound memory (all partitions of a broker together). */
-const FETCH_BYTES_MAX = 4 * 1024 * 1024;
-const PARTITION_BYTES_MAX = 1024 * 1024;
+const FETCH_BYTES_MAX = 2 * 1024 * 1024;
+const PARTITION_BYTES_MAX = 512 * 1024;
 /** A quiet topic is asked this often; it bounds how late a message is seen, a rebalance noticed and a stop obeyed. */
 const FETCH_WAIT_MS_MAX = 250;
 

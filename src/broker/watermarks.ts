@@ -63,11 +63,23 @@ export async function clusterId(admin: KafkaAdmin, config: KafkaConfig): Promise
   }
 }
 
-function topicError(cause: unknown, config: KafkaConfig, topic: string): LakeError {
-  const error = kafkaError(cause, config, `reading the offsets of topic ${topic}`);
-  if (error.code !== 'topic_missing') return error;
-  return new LakeError('topic_missing', `topic ${topic} does not exist in Kafka at ${config.bootstrapServers.join(', ')}`, {
+/** Every topic this user may see. */
+export async function topicNames(admin: KafkaAdmin, config: KafkaConfig): Promise<ReadonlySet<string>> {
+  try {
+    return new Set(await admin.listTopics());
+  } catch (cause) {
+    throw kafkaError(cause, config, 'listing the topics');
+  }
+}
+
+export const topicMissing = (config: KafkaConfig, topic: string, cause?: unknown): LakeError =>
+  new LakeError('topic_missing', `topic ${topic} does not exist in Kafka at ${config.bootstrapServers.join(', ')}`, {
     where: { topic },
     cause,
   });
+
+function topicError(cause: unknown, config: KafkaConfig, topic: string): LakeError {
+  const error = kafkaError(cause, config, `reading the offsets of topic ${topic}`);
+  if (error.code !== 'topic_missing') return error;
+  return topicMissing(config, topic, cause);
 }

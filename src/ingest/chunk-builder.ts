@@ -14,25 +14,60 @@ export const CHUNK_MESSAGES_MAX = 32_768;
 
 const WORD = 2 ** 32;
 
-export type BuiltChunk = { readonly chunk: Chunk | null; readonly refused: readonly DeadLetter[]; readonly bytes: number };
+export type BuiltChunk = {
+  readonly chunk: Chunk | null;
+  readonly refused: readonly DeadLetter[];
+  readonly bytes: number;
+  /** Gives the chunk's buffers back, to be filled again; nobody reads the chunk afterwards. */
+  readonly release: () => void;
+};
+
+/** What a chunk is made of. Fresh ones for every chunk would be garbage of 4 MiB, which the collector sees too late. */
+class ChunkBuffers {
+  values: Buffer = Buffer.allocUnsafeSlow(64 * 1024);
+  keys: Buffer = Buffer.allocUnsafeSlow(16 * 1024);
+  partitions = new Int32Array(1024);
+  keyLengths = new Int32Array(1024);
+  offsets = new BigInt64Array(1024);
+  timestamps = new BigInt64Array(1024);
+  offsetWords = new Int32Array(this.offsets.buffer);
+  timestampWords = new Int32Array(this.timestamps.buffer);
+
+  growArrays(): void {
+    const size = Math.min(CHUNK_MESSAGES_MAX + 1, this.partitions.length * 4);
+    this.partitions = larger(this.partitions, new Int32Array(size));
+    this.keyLengths = larger(this.keyLengths, new Int32Array(size));
+    this.offsets = larger(this.offsets, new BigInt64Array(size));
+    this.timestamps = larger(this.timestamps, new BigInt64Array(size));
+    this.offsetWords = new Int32Array(this.offsets.buffer);
+    this.timestampWords = new Int32Array(this.timestamps.buffer);
+  }
+
+  /** A chunk of few, very large messages is not kept: it would stay that large. */
+  get isUsual(): boolean {
+    return this.values.length <= 2 * CHUNK_BYTES_MAX && this.keys.length <= 2 * CHUNK_BYTES_MAX;
+  }
+}
+
+const larger = <T extends Int32Array | BigInt64Array>(from: T, to: T): T => {
+  (to as Int32Array).set(from as Int32Array);
+  return to;
+};
+
+/** Buffers at rest; as many as chunks are ever under way. */
+const SPARE_MAX = 4;
 
 /** Grows to what it is given, and is used again after `build`d chunks are released. */
 export class ChunkBuilder implements RecordSink {
   partition = 0;
   bytes = 0;
 
-  private values: Buffer = Buffer.allocUnsafeSlow(64 * 1024);
+  private buffers = new ChunkBuffers();
+  private readonly spare: ChunkBuffers[] = [];
   private valuesEnd = 0;
-  private keys: Buffer = Buffer.allocUnsafeSlow(16 * 1024);
   private keysEnd = 0;
   private anyKey = false;
   private count = 0;
-  private partitions = new Int32Array(1024);
-  private offsets = new BigInt64Array(1024);
-  private timestamps = new BigInt64Array(1024);
-  private offsetWords = new Int32Array(this.offsets.buffer);
-  private timestampWords = new Int32Array(this.timestamps.buffer);
-  private keyLengths = new Int32Array(1024);
   private headers = new Map<number, string>();
   private refused: DeadLetter[] = [];
   private marksIn: Buffer | null = null;
@@ -51,18 +86,19 @@ export class ChunkBuilder implements RecordSink {
       this.refuse(bytes, part, fault);
       return;
     }
+    const { buffers } = this;
     const index = this.count;
-    if (index >= this.partitions.length) this.growArrays();
-    if (this.valuesEnd + length + 1 > this.values.length) this.values = grown(this.values, this.valuesEnd, length + 1);
-    if (index > 0) this.values[this.valuesEnd++] = SEPARATOR;
-    bytes.copy(this.values, this.valuesEnd, part.valueStart, end);
+    if (index >= buffers.partitions.length) buffers.growArrays();
+    if (this.valuesEnd + length + 1 > buffers.values.length) buffers.values = grown(buffers.values, this.valuesEnd, length + 1);
+    if (index > 0) buffers.values[this.valuesEnd++] = SEPARATOR;
+    bytes.copy(buffers.values, this.valuesEnd, part.valueStart, end);
     this.valuesEnd += length;
     this.appendKey(bytes, part, index);
-    this.partitions[index] = this.partition;
-    this.offsetWords[2 * index] = part.offset | 0;
-    this.offsetWords[2 * index + 1] = Math.floor(part.offset / WORD);
-    this.timestampWords[2 * index] = part.timestampMs | 0;
-    this.timestampWords[2 * index + 1] = Math.floor(part.timestampMs / WORD);
+    buffers.partitions[index] = this.partition;
+    buffers.offsetWords[2 * index] = part.offset | 0;
+    buffers.offsetWords[2 * index + 1] = Math.floor(part.offset / WORD);
+    buffers.timestampWords[2 * index] = part.timestampMs | 0;
+    buffers.timestampWords[2 * index + 1] = Math.floor(part.timestampMs / WORD);
     if (part.headerCount > 0) this.headers.set(index, headersJson(readHeaders(bytes, part)));
     this.count++;
     this.bytes += length + Math.max(0, part.keyLength) + 24;
@@ -70,12 +106,15 @@ export class ChunkBuilder implements RecordSink {
 
   /** What came since the last build, its buffers its own from here on; chunk is null when nothing decodable came. */
   build(): BuiltChunk {
-    const { bytes, refused } = this;
+    const { bytes, refused, buffers } = this;
     const chunk = this.count === 0 ? null : this.chunk();
     this.reset();
-    if (!chunk || isUtf8(chunk.values)) return { chunk, refused, bytes };
+    const release = (): void => {
+      if (this.spare.length < SPARE_MAX && buffers.isUsual) this.spare.push(buffers);
+    };
+    if (!chunk || isUtf8(chunk.values)) return { chunk, refused, bytes, release };
     const split = splitByUtf8(chunk);
-    return { chunk: split.valid, refused: [...refused, ...split.invalid], bytes };
+    return { chunk: split.valid, refused: [...refused, ...split.invalid], bytes, release };
   }
 
   private faultOf(bytes: Buffer, start: number, end: number): string | null {
@@ -93,15 +132,16 @@ export class ChunkBuilder implements RecordSink {
   }
 
   private appendKey(bytes: Buffer, part: RecordParts, index: number): void {
+    const { buffers } = this;
     const length = part.keyLength;
-    this.keyLengths[index] = length;
-    if (this.keysEnd + Math.max(0, length) + 2 > this.keys.length)
-      this.keys = grown(this.keys, this.keysEnd, Math.max(0, length) + 2);
-    if (index > 0) this.keys[this.keysEnd++] = SEPARATOR;
+    const room = Math.max(0, length) + 2;
+    buffers.keyLengths[index] = length;
+    if (this.keysEnd + room > buffers.keys.length) buffers.keys = grown(buffers.keys, this.keysEnd, room);
+    if (index > 0) buffers.keys[this.keysEnd++] = SEPARATOR;
     if (length < 0) return;
     this.anyKey = true;
-    this.keys[this.keysEnd++] = KEY_PRESENT;
-    bytes.copy(this.keys, this.keysEnd, part.keyStart, part.keyStart + length);
+    buffers.keys[this.keysEnd++] = KEY_PRESENT;
+    bytes.copy(buffers.keys, this.keysEnd, part.keyStart, part.keyStart + length);
     this.keysEnd += length;
   }
 
@@ -119,48 +159,22 @@ export class ChunkBuilder implements RecordSink {
     });
   }
 
-  private growArrays(): void {
-    const size = Math.min(CHUNK_MESSAGES_MAX + 1, this.partitions.length * 4);
-    const copyOf = (from: BigInt64Array): BigInt64Array<ArrayBuffer> => {
-      const to = new BigInt64Array(size);
-      to.set(from);
-      return to;
-    };
-    const partitions = new Int32Array(size);
-    partitions.set(this.partitions);
-    const keyLengths = new Int32Array(size);
-    keyLengths.set(this.keyLengths);
-    this.partitions = partitions;
-    this.keyLengths = keyLengths;
-    this.offsets = copyOf(this.offsets);
-    this.timestamps = copyOf(this.timestamps);
-    this.offsetWords = new Int32Array(this.offsets.buffer);
-    this.timestampWords = new Int32Array(this.timestamps.buffer);
-  }
-
   private chunk(): Chunk {
+    const { values, keys, partitions, offsets, timestamps, keyLengths } = this.buffers;
     return {
       count: this.count,
-      values: this.values.subarray(0, this.valuesEnd),
-      partitions: this.partitions,
-      offsets: this.offsets,
-      timestampsMs: this.timestamps,
-      keys: this.anyKey ? encodedKeys(this.keys.subarray(0, this.keysEnd), this.keyLengths.subarray(0, this.count)) : null,
+      values: values.subarray(0, this.valuesEnd),
+      partitions,
+      offsets,
+      timestampsMs: timestamps,
+      keys: this.anyKey ? encodedKeys(keys.subarray(0, this.keysEnd), keyLengths.subarray(0, this.count)) : null,
       headers: this.headers.size > 0 ? this.headers : null,
     };
   }
 
-  /** New buffers: DuckDB may still be reading the old ones. */
+  /** Other buffers: DuckDB may still be reading these. */
   private reset(): void {
-    const size = this.partitions.length;
-    this.values = Buffer.allocUnsafeSlow(Math.min(this.values.length, CHUNK_BYTES_MAX + 65_536));
-    this.keys = Buffer.allocUnsafeSlow(Math.min(this.keys.length, CHUNK_BYTES_MAX));
-    this.partitions = new Int32Array(size);
-    this.keyLengths = new Int32Array(size);
-    this.offsets = new BigInt64Array(size);
-    this.timestamps = new BigInt64Array(size);
-    this.offsetWords = new Int32Array(this.offsets.buffer);
-    this.timestampWords = new Int32Array(this.timestamps.buffer);
+    this.buffers = this.spare.pop() ?? new ChunkBuffers();
     this.headers = new Map();
     this.refused = [];
     this.valuesEnd = 0;

@@ -1,9 +1,9 @@
 // What `--until-caught-up` waits for: every position at the last stable offset that ListOffsets gave at the start (DESIGN §3).
 
 import type { KafkaAdmin } from '../broker/client.ts';
-import { groupOffsets, type TopicBounds, topicBounds } from '../broker/watermarks.ts';
+import { groupOffsets, type TopicBounds, topicBounds, topicMissing, topicNames } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
-import { LakeError } from '../errors.ts';
+import type { LakeError } from '../errors.ts';
 import type { FeedRun } from './feed-run.ts';
 
 export type Goal = {
@@ -61,20 +61,14 @@ export async function inStep(options: {
   return true;
 }
 
-/** The feeds whose topic Kafka does not have, each with its topic_missing. Other errors are thrown. */
+/** The feeds whose topic Kafka does not have (any more), each with its topic_missing. */
 export async function missingTopics(
   admin: KafkaAdmin,
   config: Config,
   runs: readonly FeedRun[],
 ): Promise<ReadonlyMap<FeedRun, LakeError>> {
-  const missing = new Map<FeedRun, LakeError>();
-  for (const run of runs) {
-    try {
-      await topicBounds(admin, config.kafka, run.feed.topic);
-    } catch (error) {
-      if (!(error instanceof LakeError) || error.code !== 'topic_missing') throw error;
-      missing.set(run, error);
-    }
-  }
-  return missing;
+  const there = await topicNames(admin, config.kafka);
+  const missing = runs.filter((run) => !there.has(run.feed.topic));
+  if (missing.length > 0) await admin.renew();
+  return new Map(missing.map((run) => [run, topicMissing(config.kafka, run.feed.topic)]));
 }

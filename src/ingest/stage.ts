@@ -197,6 +197,7 @@ export class Stage {
     };
     this.decoding = this.decoding.then(work).finally(() => {
       this.pendingBytes -= built.bytes;
+      built.release();
     });
     this.decoding.then(
       () => this.options.changed(),

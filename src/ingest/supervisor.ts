@@ -34,7 +34,7 @@ export type IngestOptions = {
 };
 
 /** Bytes of chunks that may wait for DuckDB; more would only wait longer. */
-const PENDING_BYTES_MAX = 12 * 1024 * 1024;
+const PENDING_BYTES_MAX = 8 * 1024 * 1024;
 /** DuckDB's own work beside the staged batches: sorting into days, Parquet row groups. */
 const ENGINE_BYTES = 96 * 1024 * 1024;
 /** Decoding and flushing run beside each other anyway; a chunk and a batch are too small for DuckDB to share out, and trying to
