@@ -12,6 +12,7 @@ import { aims, figuresOf, median, topicTable } from './benchmark/report.ts';
 import { runScript, ScriptError, say } from './common.ts';
 
 const HELP_RUNS = 20;
+let failures = 0;
 
 async function main(): Promise<number> {
   if (process.argv.includes('--help')) {
@@ -27,8 +28,9 @@ async function main(): Promise<number> {
   await fillTopics(kafka.bootstrap, options.topics);
   const { lakePath, lakeFlags } = options;
   const runs = await runAll({ ...options, contenders }, { bootstrap: kafka.bootstrap, lakePath, lakeFlags, python });
-  await print(options, runs);
-  return 0;
+  await print({ ...options, contenders }, runs);
+  if (failures > 0) say(`${failures} runs ended with an error, see above`);
+  return failures > 0 ? 1 : 0;
 }
 
 /** A B C, A B C, …: what else the machine does meanwhile falls on all of them. */
@@ -37,7 +39,8 @@ async function runAll(options: BenchOptions, bench: Bench): Promise<Run[]> {
   for (let round = 1; round <= options.rounds; round++) {
     for (const topic of options.topics) {
       for (const contender of options.contenders) {
-        const run = await runContender(contender, topic, bench);
+        const run = await runContender(contender, topic, bench).catch(notMeasured);
+        if (run === null) continue;
         runs.push(run);
         const perSecond = Math.round((run.messages / run.ms) * 1000);
         say(`round ${round} · ${topic.name} · ${contender}: ${perSecond} messages/s · ${run.measured.rssMbMax.toFixed(0)} MB`);
@@ -46,6 +49,14 @@ async function runAll(options: BenchOptions, bench: Bench): Promise<Run[]> {
     }
   }
   return runs;
+}
+
+/** One contender's failure must not throw away what the others took minutes to measure; it is not passed over either. */
+function notMeasured(error: unknown): null {
+  if (!(error instanceof ScriptError)) throw error;
+  say(`not measured: ${error.message}`);
+  failures += 1;
+  return null;
 }
 
 function trace(folder: string, run: Run, round: number): void {

@@ -103,6 +103,7 @@ export function createGroupConsumer(options: {
     const mine = generation;
     await heartbeating(handlers.room(fetched), heartbeat, Math.floor(sessionTimeout / 3));
     if (stopping || mine !== generation || expected.get(partitionKey(at)) !== wanted) return;
+    if (!fetched.isCurrent()) return consumer.seek({ ...at, offset: String(wanted) });
     handlers.take(fetched, fetchedOffset);
     if (expected.get(partitionKey(at)) === wanted) expected.set(partitionKey(at), fetched.nextOffset);
   };

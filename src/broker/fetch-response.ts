@@ -14,11 +14,13 @@ export type Fetched = {
   /** -1n where the broker is too old to say. */
   readonly logStartOffset: bigint;
   readonly abortedTransactions: readonly AbortedTransaction[];
+  /** Whether `records` still holds these bytes: the next response of the same connection is written over them. */
+  readonly isCurrent: () => boolean;
 };
 
 export type FetchHooks = {
   /** Returns the ticket under which kafkajs will deliver these records. */
-  onRecords(fetched: Fetched): bigint;
+  onRecords(fetched: Omit<Fetched, 'isCurrent'>): bigint;
   onOutOfRange(topic: string, partition: number): void;
   /** The broker knows no such topic (any more). */
   onUnknownTopic(topic: string): void;

@@ -24,17 +24,18 @@ export type FetchTap = {
 export function createFetchTap(hooks: Omit<FetchHooks, 'onRecords'>): FetchTap {
   const waiting = new Map<bigint, Fetched>();
   let nextTicket = 1n;
-  const rewrite = (frame: Buffer, version: number, held: bigint[]): Buffer => {
+  const rewrite = (frame: Buffer, version: number, connection: Connection): Buffer => {
     // kafkajs asks a broker for more only when it has handled all it got: earlier tickets of this connection are void.
-    for (const ticket of held.splice(0)) waiting.delete(ticket);
+    for (const ticket of connection.held.splice(0)) waiting.delete(ticket);
+    const mine = connection.responses;
     return rewriteFetchResponse(frame, version, {
-      ...hooks,
-      onRecords: (fetched) => {
+      onRecords: (records) => {
         const ticket = nextTicket++;
-        waiting.set(ticket, fetched);
-        held.push(ticket);
+        waiting.set(ticket, { ...records, isCurrent: () => connection.responses === mine });
+        connection.held.push(ticket);
         return ticket;
       },
+      ...hooks,
     });
   };
   return {
@@ -53,10 +54,21 @@ export function createFetchTap(hooks: Omit<FetchHooks, 'onRecords'>): FetchTap {
   };
 }
 
+/** What is remembered of a connection. */
+type Connection = {
+  /** Versions of the fetches under way, by correlation id. */
+  readonly fetches: Map<number, number>;
+  readonly held: bigint[];
+  /** Fetch responses begun; the bytes of the one before are void from then on. */
+  responses: number;
+  /** Used for every fetch response: megabytes of garbage a response would be collected too late. */
+  buffer: Buffer;
+};
+
 /** Watches requests for fetches and hands kafkajs whole frames, those of fetches rewritten. */
-function tapSocket(socket: net.Socket, rewrite: (frame: Buffer, version: number, held: bigint[]) => Buffer): void {
-  const fetches = new Map<number, number>();
-  const held: bigint[] = [];
+function tapSocket(socket: net.Socket, rewrite: (frame: Buffer, version: number, connection: Connection) => Buffer): void {
+  const connection: Connection = { fetches: new Map(), held: [], responses: 0, buffer: Buffer.alloc(0) };
+  const { fetches } = connection;
   const write = socket.write.bind(socket) as (data: Buffer, ...rest: unknown[]) => boolean;
   const tappedWrite = (data: Buffer, ...rest: unknown[]): boolean => {
     if (Buffer.isBuffer(data) && data.length >= 12 && data.readInt16BE(4) === FETCH_API_KEY) {
@@ -65,47 +77,72 @@ function tapSocket(socket: net.Socket, rewrite: (frame: Buffer, version: number,
     }
     return write(data, ...rest);
   };
+  const bufferFor = (bytes: number, correlationId: number): Buffer => {
+    if (!fetches.has(correlationId)) return Buffer.allocUnsafeSlow(bytes);
+    connection.responses++;
+    if (connection.buffer.length < bytes) connection.buffer = Buffer.allocUnsafeSlow(Math.max(bytes, BUFFER_BYTES_MIN));
+    if (connection.buffer.length > BUFFER_BYTES_KEPT && bytes <= BUFFER_BYTES_KEPT)
+      connection.buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES_KEPT);
+    return connection.buffer.subarray(0, bytes);
+  };
   const on = socket.on.bind(socket) as (event: string, listener: (...args: never[]) => void) => net.Socket;
   const tappedOn = (event: string, listener: (...args: never[]) => void): net.Socket => {
     if (event !== 'data') return on(event, listener);
     const deliver = listener as unknown as (frame: Buffer) => void;
-    const assemble = frameAssembler((frame) => {
-      const version = frame.length >= 8 ? fetches.get(frame.readInt32BE(4)) : undefined;
+    const assemble = frameAssembler(bufferFor, (frame) => {
+      const version = frame.length >= PREFIX_BYTES ? fetches.get(frame.readInt32BE(4)) : undefined;
       if (version === undefined) return deliver(frame);
       fetches.delete(frame.readInt32BE(4));
-      deliver(rewrite(frame, version, held));
+      deliver(rewrite(frame, version, connection));
     });
     return on('data', assemble as (...args: never[]) => void);
   };
   Object.assign(socket, { write: tappedWrite, on: tappedOn });
 }
 
-/** Collects chunks into frames (int32 length, then that many bytes), each copied once into a buffer of its own. */
-export function frameAssembler(onFrame: (frame: Buffer) => void): (chunk: Buffer) => void {
-  const prefix = Buffer.alloc(4);
+/** Length and correlation id. */
+const PREFIX_BYTES = 8;
+const BUFFER_BYTES_MIN = 64 * 1024;
+/** A single huge message must not keep its size in memory for ever. */
+const BUFFER_BYTES_KEPT = 8 * 1024 * 1024;
+
+/** Collects chunks into frames (int32 length, then that many bytes), each copied once into the buffer that `bufferFor` gives. */
+export function frameAssembler(
+  bufferFor: (bytes: number, correlationId: number) => Buffer,
+  onFrame: (frame: Buffer) => void,
+): (chunk: Buffer) => void {
+  const prefix = Buffer.alloc(PREFIX_BYTES);
   let prefixBytes = 0;
   let frame: Buffer | null = null;
   let filled = 0;
+  const begin = (): void => {
+    const bytes = 4 + Math.max(0, prefix.readInt32BE(0));
+    // A frame of less than a correlation id is no response of ours to look into; kafkajs is given it as it is.
+    frame = bytes < PREFIX_BYTES ? Buffer.allocUnsafeSlow(bytes) : bufferFor(bytes, prefix.readInt32BE(4));
+    prefix.copy(frame, 0, 0, prefixBytes);
+    filled = prefixBytes;
+    prefixBytes = 0;
+  };
   return (chunk) => {
     let at = 0;
     while (at < chunk.length) {
       if (!frame) {
-        const taken = chunk.copy(prefix, prefixBytes, at, at + 4 - prefixBytes);
+        const wanted = prefixBytes < 4 ? 4 : Math.min(PREFIX_BYTES, 4 + Math.max(0, prefix.readInt32BE(0)));
+        const taken = chunk.copy(prefix, prefixBytes, at, at + wanted - prefixBytes);
         prefixBytes += taken;
         at += taken;
         if (prefixBytes < 4) return;
-        frame = Buffer.allocUnsafeSlow(4 + Math.max(0, prefix.readInt32BE(0)));
-        prefix.copy(frame);
-        filled = 4;
-        prefixBytes = 0;
+        const whole = Math.min(PREFIX_BYTES, 4 + Math.max(0, prefix.readInt32BE(0)));
+        if (prefixBytes < whole) continue;
+        begin();
       }
-      const taken = chunk.copy(frame, filled, at);
+      const current: Buffer = frame ?? Buffer.alloc(0);
+      const taken = chunk.copy(current, filled, at);
       filled += taken;
       at += taken;
-      if (filled < frame.length) return;
-      const whole = frame;
+      if (filled < current.length) return;
       frame = null;
-      onFrame(whole);
+      onFrame(current);
     }
   };
 }

@@ -31,6 +31,10 @@ export async function openDatabase(options: DatabaseOptions = {}): Promise<Datab
     threads: String(options.threads ?? 1),
     memory_limit: `${Math.ceil((options.memoryBytesMax ?? 1 << 30) / 1024)}KiB`,
     temp_directory: options.tempFolder ?? '',
+    // Memory of dropped tables goes back to the system at once; by default DuckDB keeps up to 512 MiB of it.
+    allocator_flush_threshold: '16MiB',
+    allocator_bulk_deallocation_flush_threshold: '16MiB',
+    write_buffer_row_group_count: '1',
   };
   if (options.readOnly) settings['access_mode'] = 'READ_ONLY';
   const path = options.path ?? ':memory:';

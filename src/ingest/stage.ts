@@ -124,7 +124,7 @@ export class Stage {
     if (ranges.length === 0) return null;
     for (const range of ranges) assert(range.rows >= 0, `partition ${range.partition} decoded more rows than messages`);
     assert(ranges.reduce((sum, range) => sum + range.rows, 0) === open.rows, 'the ranges count other rows than were staged');
-    const { id, rows, deadLetters } = open;
+    const { id, rows, deadLetters, bytes } = open;
     const { feed, topic, eventTime } = this.options;
     const inForce = open.inForce ?? this.options.inForce();
     const batch: StagedBatch = {
@@ -138,6 +138,7 @@ export class Stage {
       tables: tables ?? { rows: '', deadLetters: '' },
       rows,
       deadLetters,
+      bytes,
     };
     return { batch, open };
   }

@@ -2,8 +2,7 @@
 // log entry needs. Nothing here is visible to readers before the entry names it.
 
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Compression } from '../config/config.ts';
 import { type Connection, query } from '../duckdb/connection.ts';
@@ -108,6 +107,18 @@ type DayCopy = {
   readonly isOnly: boolean;
 };
 
+const READ_BYTES = 256 * 1024;
+const ROW_GROUP_BYTES = 16 * 1024 * 1024;
+const ROW_GROUP_ROWS_MAX = 122_880;
+const VECTOR_ROWS = 2_048;
+
+/** A row group is held in memory whole while it is written: wide rows make small groups. In rows, a multiple of DuckDB's vector. */
+function rowGroupRows(batch: StagedBatch): number {
+  const bytesPerRow = Math.max(1, batch.bytes / Math.max(1, batch.rows + batch.deadLetters));
+  const rows = Math.min(ROW_GROUP_ROWS_MAX, ROW_GROUP_BYTES / bytesPerRow);
+  return Math.max(1, Math.floor(rows / VECTOR_ROWS)) * VECTOR_ROWS;
+}
+
 /** A COPY a day: DuckDB's PARTITION_BY costs twice as much for the few days of a batch. Returns the file's bytes. */
 async function copyDay(connection: Connection, { table, day, local, batch, compression, isOnly }: DayCopy): Promise<number> {
   const { year, month, day: dayOfMonth } = day.values;
@@ -125,7 +136,7 @@ async function copyDay(connection: Connection, { table, day, local, batch, compr
       connection,
       `COPY (SELECT * EXCLUDE (_day) FROM ${table} ${isOnly ? '' : `WHERE _day = make_date(${year}, ${month}, ${dayOfMonth})`})
        TO ${quoteText(local)} (FORMAT parquet, COMPRESSION ${compression === 'none' ? 'uncompressed' : compression}, RETURN_STATS,
-         KV_METADATA { ${pairs.join(', ')} })`,
+         ROW_GROUP_SIZE ${rowGroupRows(batch)}, KV_METADATA { ${pairs.join(', ')} })`,
     );
     assert(Number(written?.['count']) === day.rows, `${local} holds ${String(written?.['count'])} rows instead of ${day.rows}`);
     return Number(written?.['file_size_bytes']);
@@ -134,10 +145,16 @@ async function copyDay(connection: Connection, { table, day, local, batch, compr
   }
 }
 
+/** One buffer for the whole file: a read stream would leave its size in garbage. */
 async function sha256Of(path: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Uint8Array);
-  return hash.digest('hex');
+  const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  await using file = await open(path, 'r');
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, 0, READ_BYTES);
+    if (bytesRead === 0) return hash.digest('hex');
+    hash.update(buffer.subarray(0, bytesRead));
+  }
 }
 
 /** DuckDB tells the operating system's errors only in words. */

@@ -28,6 +28,8 @@ export type StagedBatch = {
   readonly tables: { readonly rows: string; readonly deadLetters: string };
   readonly rows: number;
   readonly deadLetters: number;
+  /** Of the messages it was made of. */
+  readonly bytes: number;
   /** Column whose smallest and largest value each file's log record carries; null: the message timestamp. */
   readonly eventTime: string | null;
 };
