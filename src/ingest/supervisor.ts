@@ -36,7 +36,7 @@ export type IngestOptions = {
 /** Bytes of chunks that may wait for DuckDB; more would only wait longer. */
 const PENDING_BYTES_MAX = 8 * 1024 * 1024;
 /** DuckDB's own work beside the staged batches: sorting into days, Parquet row groups. */
-const ENGINE_BYTES = 64 * 1024 * 1024;
+const ENGINE_BYTES = 48 * 1024 * 1024;
 /** Decoding and flushing run beside each other anyway; a chunk and a batch are too small for DuckDB to share out, and trying to
  *  costs half as much again (docs/performance.md). */
 const ENGINE_THREADS = 1;
@@ -47,8 +47,8 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
   await openLake({ store, newId: options.newId, nowMs: options.nowMs });
   await using broker = await connectAdmin(config.kafka, log);
   const cluster = await clusterId(broker.admin, config.kafka);
-  // A full batch that commits, and half of one that fills meanwhile.
-  const stagedBytesMax = 1.5 * config.batch.batchBytes;
+  // A full batch that commits, and a quarter of one that fills meanwhile.
+  const stagedBytesMax = 1.25 * config.batch.batchBytes;
   await using database = await openEngine(store.localPath(`${ENGINE_FOLDER}/spill-${options.newId()}`), stagedBytesMax);
   const decode = await workQueue(database);
   const flush = await workQueue(database);
