@@ -1,7 +1,7 @@
 // A lake read twice, independently: the files the log names, and the files a glob finds, as a person's DuckDB would.
 
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { openDatabase, query } from '../../src/duckdb/connection.ts';
 import { openLocalStore } from '../../src/lake/local-store.ts';
@@ -33,10 +33,12 @@ export const stateOf = async (lakePath: string, feed: string): Promise<FeedState
 
 /** Every published file of a feed, relative to the lake, as a glob finds them. */
 export function globFiles(lakePath: string, feed: string): LakeFiles {
-  const find = (folder: string): string[] =>
-    [...new Bun.Glob('**/*.parquet').scanSync({ cwd: lakePath, onlyFiles: true })]
-      .filter((path) => path.startsWith(`${folder}/${feed}/`))
-      .sort();
+  const find = (kind: string): string[] => {
+    const folder = `${kind}/${feed}`;
+    if (!existsSync(join(lakePath, folder))) return [];
+    const names = [...new Bun.Glob('**/*.parquet').scanSync({ cwd: join(lakePath, folder), onlyFiles: true })];
+    return names.map((name) => `${folder}/${name}`).sort();
+  };
   return { data: find('streams'), deadLetters: find('dead_letters') };
 }
 
