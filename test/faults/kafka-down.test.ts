@@ -1,0 +1,69 @@
+// Kafka away: at the start a clear refusal, in the middle a wait. And topics that are not there.
+
+import { describe, expect, test } from 'bun:test';
+import { freePort } from '../../scripts/service/process.ts';
+import { expectExactlyOnce } from '../helpers/expect-exactly-once.ts';
+import { drain, runLake, startLake, streamFeed, writeSetup } from '../helpers/ingest.ts';
+import { stateOf } from '../helpers/lake-rows.ts';
+import { messages, record } from '../helpers/produced.ts';
+import { startPrivateKafka, tempDir, testKafka } from '../helpers/services.ts';
+import { until } from '../helpers/until.ts';
+
+test('off at the start: exit 4, says where it looked', async () => {
+  await using folder = await tempDir();
+  const bootstrap = `127.0.0.1:${await freePort()}`;
+  const setup = writeSetup({ folder: folder.path, kafka: { bootstrap }, feeds: [streamFeed('orders', 'orders')] });
+  const { code, stderr } = await runLake(setup, ['ingest', '--until-caught-up']);
+  expect(stderr).toContain(`error: Kafka at ${bootstrap} does not answer`);
+  expect(stderr).toContain('code   kafka_unreachable (exit 4)');
+  expect(code).toBe(4);
+});
+
+test('a topic that is missing stops its feed, exit 1; the others go on', async () => {
+  await using folder = await tempDir();
+  const kafka = await testKafka();
+  const topic = await kafka.createTopic();
+  await using sent = await record(kafka, topic);
+  const setup = writeSetup({
+    folder: folder.path,
+    kafka,
+    feeds: [streamFeed('lost', 'no_such_topic'), streamFeed('orders', topic)],
+  });
+  await sent.send(messages(0, 100));
+  const { code, stderr } = await runLake(setup, ['ingest', '--until-caught-up']);
+  expect(stderr).toContain('error: topic no_such_topic does not exist in Kafka');
+  expect(stderr).toContain('code   topic_missing (exit 1)');
+  expect(code).toBe(1);
+  await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic });
+});
+
+describe('in the middle', () => {
+  for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+    test(`ended by ${signal} and started again, twice: ingest goes on by itself`, async () => {
+      await using folder = await tempDir();
+      await using kafka = await startPrivateKafka();
+      const topic = await kafka.createTopic({ partitions: 2 });
+      await using sent = await record(kafka, topic);
+      const setup = writeSetup({ folder: folder.path, kafka, feeds: [streamFeed('orders', topic)], batch: { batch_size: 200 } });
+      const lake = startLake(setup, ['ingest']);
+      const all = async (): Promise<boolean> => {
+        const { positions } = await stateOf(setup.lakePath, 'orders');
+        return [...positions.values()].reduce((sum, { totals }) => sum + totals.messages, 0) === sent.messages.length;
+      };
+      for (const from of [0, 4_000]) {
+        await sent.send(messages(from, 4_000, (id) => ({ partition: id % 2 })));
+        await lake.event('batch_committed', from === 0 ? 1 : lake.events('batch_committed').length + 1);
+        await kafka.stop({ signal });
+        await kafka.start();
+        await until(all, { timeoutMs: 60_000, what: `everything up to ${from + 4_000} is in` });
+      }
+      await sent.send(messages(8_000, 100));
+      await until(all, { timeoutMs: 60_000 });
+      lake.kill('SIGTERM');
+      const { code, stderr } = await lake.ended;
+      expect([code, stderr]).toEqual([0, expect.any(String)]);
+      await drain(setup);
+      await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic });
+    }, 180_000);
+  }
+});
