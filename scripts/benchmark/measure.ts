@@ -1,5 +1,5 @@
 // Runs one contender as a fresh process and measures it from outside: wall time, CPU, memory. Memory is sampled from /proc
-// every 50 ms where there is one; the peak is the kernel's own figure.
+// every 50 ms, and so is the kernel's own peak: the one that wait4 tells may be this process's, from before the exec.
 
 import { readFileSync } from 'node:fs';
 import { ScriptError } from '../common.ts';
@@ -7,7 +7,13 @@ import { ScriptError } from '../common.ts';
 const SAMPLE_MS = 50;
 const MIB = 1024 * 1024;
 
-export type MemorySample = { readonly atMs: number; readonly anonymousMb: number; readonly fileMb: number };
+export type MemorySample = {
+  readonly atMs: number;
+  readonly anonymousMb: number;
+  readonly fileMb: number;
+  /** The most there was at any moment so far. */
+  readonly peakMb: number;
+};
 
 export type Measured = {
   readonly wallMs: number;
@@ -30,7 +36,7 @@ export async function measure({ command, folder }: MeasureOptions): Promise<Meas
   const samples: MemorySample[] = [];
   const sampler = setInterval(() => {
     const sample = sampleOf(child.pid, performance.now() - startedMs);
-    if (sample) samples.push(sample);
+    if (sample && sample.peakMb > 0) samples.push(sample);
   }, SAMPLE_MS);
   const [stdout, stderr, exitCode] = await Promise.all([
     new Response(child.stdout).text(),
@@ -42,14 +48,15 @@ export async function measure({ command, folder }: MeasureOptions): Promise<Meas
   const usage = child.resourceUsage();
   if (!usage) throw new ScriptError('this system does not tell what a process used');
   const cpuMs = Number(usage.cpuTime.total) / 1000;
-  return { wallMs, cpuMs, rssMbMax: usage.maxRSS / MIB, stdout, stderr, startedAtMs, samples };
+  const rssMbMax = samples.at(-1)?.peakMb ?? usage.maxRSS / MIB;
+  return { wallMs, cpuMs, rssMbMax, stdout, stderr, startedAtMs, samples };
 }
 
 function sampleOf(pid: number, atMs: number): MemorySample | null {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const mb = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) / 1024;
-    return { atMs: Math.round(atMs), anonymousMb: mb('RssAnon'), fileMb: mb('RssFile') };
+    return { atMs: Math.round(atMs), anonymousMb: mb('RssAnon'), fileMb: mb('RssFile'), peakMb: mb('VmHWM') };
   } catch {
     return null;
   }
