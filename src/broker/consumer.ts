@@ -6,6 +6,7 @@ import type { Batch, Consumer, EachBatchPayload, Kafka, KafkaConfig as KafkaJsCo
 import type { KafkaConfig } from '../config/config.ts';
 import { assert } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { subscribedAssigner } from './assigner.ts';
 import { createKafka, kafkaError } from './client.ts';
 import type { Fetched } from './fetch-response.ts';
 import { createFetchTap } from './fetch-tap.ts';
@@ -73,6 +74,7 @@ export function createGroupConsumer(options: {
   const sessionTimeout = options.kafka.sessionTimeoutSeconds * 1000;
   const consumer: Consumer = kafka.consumer({
     groupId: options.groupId,
+    partitionAssigners: [subscribedAssigner],
     sessionTimeout,
     rebalanceTimeout: Math.max(sessionTimeout, 10_000),
     heartbeatInterval: Math.floor(sessionTimeout / 3),
