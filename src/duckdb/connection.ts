@@ -1,5 +1,6 @@
 // The embedded DuckDB: opened lazily, bounded, in UTC. Its package is loaded on first use, so that `lake --help` never needs it.
 // Invariant: every database has a memory limit, one place for spilled data, and no access to the network for extensions.
+import { mkdir, rm } from 'node:fs/promises';
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBValue } from '@duckdb/node-api';
 import { LakeError } from '../errors.ts';
 import { quoteName } from './sql.ts';
@@ -23,7 +24,7 @@ export type Database = AsyncDisposable & {
 
 const load = () => import('@duckdb/node-api');
 
-/** Opens a database. Throws engine_failed. Connections die with it. */
+/** Opens a database. Throws engine_failed. Connections die with it. The folder for spilled data is made, and taken away with it. */
 export async function openDatabase(options: DatabaseOptions = {}): Promise<Database> {
   const { DuckDBInstance } = await load();
   const settings: Record<string, string> = {
@@ -38,6 +39,8 @@ export async function openDatabase(options: DatabaseOptions = {}): Promise<Datab
   };
   if (options.readOnly) settings['access_mode'] = 'READ_ONLY';
   const path = options.path ?? ':memory:';
+  // DuckDB makes only the last folder of the path, and only when it spills.
+  if (options.tempFolder) await mkdir(options.tempFolder, { recursive: true });
   const instance = await guarded(() => DuckDBInstance.create(path, settings), `the database ${path} cannot be opened`);
   return {
     connect: async () => {
@@ -45,7 +48,10 @@ export async function openDatabase(options: DatabaseOptions = {}): Promise<Datab
       await run(connection, "SET TimeZone = 'UTC'");
       return connection;
     },
-    [Symbol.asyncDispose]: async () => instance.closeSync(),
+    [Symbol.asyncDispose]: async () => {
+      instance.closeSync();
+      if (options.tempFolder) await rm(options.tempFolder, { recursive: true, force: true });
+    },
   };
 }
 

@@ -13,10 +13,20 @@ const HOSTILE = String.raw`[:,\[]\s*(?:-?[0-9.]+[eE]|-0(?:\.0*)?[^.0-9]|[-+]?(?i
 /** Numbers whose digits may not survive a double. For a DOUBLE, and for what is still written without a point, they do. */
 const LONG_NUMBER = String.raw`[:,\[]\s*-?[0-9.]{16}`;
 
-/** `_long`: whether a message holds a long number; NULL when DuckDB must not read it at all. */
-const JUDGED = `CASE WHEN NOT starts_with(_v, '{') OR NOT json_valid(_v) THEN NULL
-  WHEN NOT regexp_matches(_v, ${quoteText(`${LONG_NUMBER}|${HOSTILE}`)}) THEN false
-  WHEN regexp_matches(_v, ${quoteText(HOSTILE)}) THEN NULL ELSE true END AS _long`;
+/** `_long`: whether a message holds a long number; NULL when DuckDB must not read it at all. Without `search` neither that nor
+ *  anything hostile is in any of the messages. */
+export function judged(search: boolean): string {
+  const found = `WHEN NOT regexp_matches(_v, ${quoteText(`${LONG_NUMBER}|${HOSTILE}`)}) THEN false
+    WHEN regexp_matches(_v, ${quoteText(HOSTILE)}) THEN NULL ELSE true`;
+  return `CASE WHEN NOT starts_with(_v, '{') OR NOT json_valid(_v) THEN NULL ${search ? found : 'ELSE false'} END AS _long`;
+}
+
+/** The same search in JavaScript, over all texts of a chunk at once: it costs a third of DuckDB's, and hardly ever finds anything.
+ *  Reads bytes as Latin-1, and takes more for white space; a hit only makes DuckDB look message by message. */
+const HOSTILE_CHUNK = /[:,[]\s*(?:-?[0-9.]{16}|-?[0-9.]+e|-0(?:\.0*)?[^.0-9]|[-+]?(?:nan|inf))|,\s*[}\]]/i;
+
+export const mayBeHostile = (values: Uint8Array): boolean =>
+  HOSTILE_CHUNK.test(Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('latin1'));
 
 /** Columns of each level; a column may use those of the levels before it. */
 export type FastPlan = {
@@ -46,7 +56,7 @@ const holdsJson = (type: FieldType): boolean =>
   (type.kind === 'struct' && type.fields.some((field) => holdsJson(field.type)));
 
 class Levels {
-  readonly columns: string[][] = [[JUDGED]];
+  readonly columns: string[][] = [[]];
   #count = 0;
 
   /** Adds a column at a level and gives its name. */
@@ -60,7 +70,7 @@ class Levels {
 
 type PathNode = { readonly fields: PlannedField[]; readonly steps: Map<string, PathNode> };
 
-/** Over the columns `_v` (the message) and `_k` (NULL, or 'k' and the key's text). null: this feed has none. */
+/** Over the columns `_v` (the message), `_long` (see `judged`) and `_k` (NULL, or 'k' and the key's text). null: this feed has none. */
 export function fastPlan(plan: MessagePlan): FastPlan | null {
   const levels = new Levels();
   const compiled = new Map<PlannedField, Compiled>();

@@ -5,7 +5,7 @@ import { type Column, duckdbType } from '../model/columns.ts';
 import { MICROS_MAX, MICROS_MIN } from '../model/convert-time.ts';
 import type { Value } from '../model/convert-value.ts';
 import type { FieldType } from '../model/feed.ts';
-import type { FastPlan } from './decode-fast.ts';
+import { type FastPlan, judged } from './decode-fast.ts';
 
 /** Per connection, remade for each chunk: the coordinates of its messages, in order. */
 export const LINEAGE_TABLE = 'lake_chunk';
@@ -64,16 +64,25 @@ export function messagesSql(keys: 'text' | 'hex' | null): string {
 export const messagesCountSql = (keys: 'text' | 'hex' | null): string =>
   `SELECT count(_v) AS messages, count(${keys === null ? '_v' : '_raw_key'}) AS keys FROM temp.${MESSAGES_TABLE}`;
 
-export function fastInsertSql(fast: FastPlan, shape: RowShape, rows: string, keys: 'text' | 'hex' | null): string {
+export type FastInsert = {
+  readonly rows: string;
+  readonly keys: 'text' | 'hex' | null;
+  /** Whether the texts must be searched one by one; false: a search over all of them found nothing. */
+  readonly search: boolean;
+};
+
+export function fastInsertSql(fast: FastPlan, shape: RowShape, { rows, keys, search }: FastInsert): string {
   const keyText = keys === 'text' ? '_raw_key' : 'NULL::VARCHAR';
-  const base = `SELECT *, ${KAFKA_TIME} AS _time, ${keyText} AS _k
+  const base = `SELECT *, ${KAFKA_TIME} AS _time, ${keyText} AS _k, ${judged(search)}
     FROM temp.${LINEAGE_TABLE} POSITIONAL JOIN temp.${MESSAGES_TABLE}`;
-  const levels = fast.levels.reduce((from, columns) => `SELECT *, ${columns.join(', ')} FROM (${from})`, base);
+  const levels = fast.levels
+    .filter((columns) => columns.length > 0)
+    .reduce((from, columns) => `SELECT *, ${columns.join(', ')} FROM (${from})`, base);
   const accepted = ['_time IS NOT NULL', ...fast.conditions].join(' AND ');
   const keyBlob = keys === null ? 'NULL::BLOB' : keyBytes('_raw_key', keys);
   // random() keeps the optimizer from pushing the filter below the levels, which would compute every value twice.
-  const judged = `SELECT *, (${accepted}) AND random() >= 0 AS _accepted FROM (${levels})`;
-  return `INSERT INTO ${rows} SELECT ${rowColumns(shape, fast.values, keyBlob)} FROM (${judged}) WHERE _accepted`;
+  const decided = `SELECT *, (${accepted}) AND random() >= 0 AS _accepted FROM (${levels})`;
+  return `INSERT INTO ${rows} SELECT ${rowColumns(shape, fast.values, keyBlob)} FROM (${decided}) WHERE _accepted`;
 }
 
 /** Indexes of a chunk's messages that are no staged row yet. */

@@ -9,7 +9,7 @@ import { isZone } from '../model/convert-time.ts';
 import type { Feed } from '../model/feed.ts';
 import type { Chunk } from './chunk.ts';
 import { type ChunkMessage, messagesAt, unknownNames } from './chunk-read.ts';
-import { type FastPlan, fastPlan } from './decode-fast.ts';
+import { type FastPlan, fastPlan, mayBeHostile } from './decode-fast.ts';
 import * as sql from './decode-sql.ts';
 
 export type DecodePlan = {
@@ -160,7 +160,8 @@ async function tryInsert(
     const { messages, keys } = split ?? {};
     const isWhole = Number(messages) === chunk.count && Number(keys) === chunk.count;
     assert(isWhole, `a chunk of ${chunk.count} messages holds ${messages} values and ${keys} keys`);
-    const taken = await run(connection, sql.fastInsertSql(plan.fast, plan.shape, tables.rows, encoding));
+    const insert = { rows: tables.rows, keys: encoding, search: mayBeHostile(chunk.values) };
+    const taken = await run(connection, sql.fastInsertSql(plan.fast, plan.shape, insert));
     return { taken, fastError: null };
   } catch (error) {
     if (error instanceof LakeError && error.code === 'engine_failed') return { taken: 0, fastError: error.message };
