@@ -156,9 +156,15 @@ export function startLake(setup: Pick<LakeSetup, 'configPath'>, args: readonly s
 export const runLake = (setup: Pick<LakeSetup, 'configPath'>, args: readonly string[], options: RunOptions = {}) =>
   startLake(setup, args, options).ended;
 
-/** Drains what is there; throws what it said unless it exits 0. */
+const DRAIN_MS_MAX = 50_000;
+
+/** Drains what is there; throws what it said unless it exits 0 in time. */
 export async function drain(setup: Pick<LakeSetup, 'configPath'>, options: RunOptions & { args?: readonly string[] } = {}) {
-  const result = await runLake(setup, ['ingest', '--until-caught-up', ...(options.args ?? [])], options);
-  if (result.code !== 0) throw new Error(`lake ingest ended with ${result.code}:\n${result.stderr}`);
+  const lake = startLake(setup, ['ingest', '--until-caught-up', '--log-level', 'debug', ...(options.args ?? [])], options);
+  const timer = setTimeout(() => lake.kill('SIGKILL'), DRAIN_MS_MAX);
+  const result = await lake.ended;
+  clearTimeout(timer);
+  const how = result.code === null ? `did not end within ${DRAIN_MS_MAX} ms` : `ended with ${result.code}`;
+  if (result.code !== 0) throw new Error(`lake ingest ${how}:\n${result.stderr}`);
   return result;
 }
