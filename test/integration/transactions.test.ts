@@ -4,6 +4,7 @@
 import { describe, expect, test } from 'bun:test';
 import { expectExactlyOnce } from '../helpers/expect-exactly-once.ts';
 import { drain, startLake, streamFeed, writeSetup } from '../helpers/ingest.ts';
+import type { TestKafka } from '../helpers/kafka.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { messages, type Recorder, record } from '../helpers/produced.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
@@ -12,16 +13,18 @@ import { until } from '../helpers/until.ts';
 /** A key that a careless reader takes for an abort marker. */
 const MARKER_LIKE = Buffer.from([0, 0, 0, 0]);
 
-const ENDS: readonly [string, (sent: Recorder) => Promise<void>][] = [
-  ['only an aborted transaction', (sent) => sent.inTransaction(messages(0, 50), 'abort')],
+/** Name, content, and how many offsets that takes, markers included. */
+const ENDS: readonly [string, (sent: Recorder) => Promise<void>, bigint][] = [
+  ['only an aborted transaction', (sent) => sent.inTransaction(messages(0, 50), 'abort'), 51n],
   [
     'messages, then an aborted transaction',
     async (sent) => {
       await sent.send(messages(0, 50));
       await sent.inTransaction(messages(50, 50), 'abort');
     },
+    101n,
   ],
-  ['a commit marker', (sent) => sent.inTransaction(messages(0, 50), 'commit')],
+  ['a commit marker', (sent) => sent.inTransaction(messages(0, 50), 'commit'), 51n],
   [
     'aborted and committed transactions in turns',
     async (sent) => {
@@ -30,6 +33,7 @@ const ENDS: readonly [string, (sent: Recorder) => Promise<void>][] = [
         await sent.send(messages(1_000 + id, 3));
       }
     },
+    140n,
   ],
   [
     'keys that look like markers, inside and outside of transactions',
@@ -49,6 +53,7 @@ const ENDS: readonly [string, (sent: Recorder) => Promise<void>][] = [
       );
       await sent.send(messages(12, 3, () => ({ key: MARKER_LIKE })));
     },
+    18n,
   ],
   [
     'a large aborted transaction over several fetches, its neighbours committed',
@@ -59,11 +64,17 @@ const ENDS: readonly [string, (sent: Recorder) => Promise<void>][] = [
       await open.abort();
       await sent.send(messages(6_000, 10));
     },
+    2612n,
   ],
 ];
 
+/** Markers are written after the producer has its answer. */
+const stableAt = async (kafka: TestKafka, topic: string, end: bigint): Promise<void> => {
+  await until(async () => (await kafka.watermarks(topic))[0]?.high === end, { what: `${topic} is stable at ${end}` });
+};
+
 describe('a partition that ends with', () => {
-  for (const [name, fill] of ENDS) {
+  for (const [name, fill, end] of ENDS) {
     test(name, async () => {
       await using folder = await tempDir();
       const kafka = await testKafka();
@@ -71,6 +82,7 @@ describe('a partition that ends with', () => {
       await using sent = await record(kafka, topic);
       const setup = writeSetup({ folder: folder.path, kafka, feeds: [streamFeed('orders', topic)] });
       await fill(sent);
+      await stableAt(kafka, topic, end);
       await drain(setup);
       await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic });
       // A second start comes to rest on the same position and goes on from it.
@@ -96,6 +108,7 @@ test('an open transaction holds everything after it back, and is taken when it c
   const { state } = await expectExactlyOnce(before, setup.lakePath, 'orders');
   expect(state.positions.get(0)?.position).toBe(20n as never);
   await open.commit();
+  await stableAt(kafka, topic, 61n);
   await drain(setup);
   await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic });
 });
@@ -107,12 +120,14 @@ test('a running lake takes an open transaction when it ends, committed or aborte
   await using sent = await record(kafka, topic);
   const setup = writeSetup({ folder: folder.path, kafka, feeds: [streamFeed('orders', topic)] });
   const lake = startLake(setup, ['ingest']);
+  let next = 0n;
   for (const end of ['commit', 'abort', 'commit'] as const) {
     const open = await sent.begin(messages(0, 20));
     await sent.send(messages(40, 20));
     await open[end]();
-    const [{ high = 0n } = {}] = await kafka.watermarks(topic);
-    await until(async () => (await stateOf(setup.lakePath, 'orders')).positions.get(0)?.position === high);
+    // The marker takes an offset too, and comes a little later.
+    next += 41n;
+    await until(async () => (await stateOf(setup.lakePath, 'orders')).positions.get(0)?.position === next);
   }
   lake.kill('SIGTERM');
   expect((await lake.ended).code).toBe(0);
