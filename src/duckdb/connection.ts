@@ -67,10 +67,17 @@ export async function query(connection: Connection, sql: string, values?: SqlVal
   return reader.getRowObjects();
 }
 
-/** Bytes as values to bind. */
-export async function blobs(values: readonly Uint8Array[]): Promise<SqlValue[]> {
-  const { blobValue } = await load();
-  return values.map((value) => blobValue(value));
+/** Runs a statement with bytes bound to $1, $2, …; they are freed at once, not when the garbage collector finds them. */
+export async function runWithBytes(connection: Connection, sql: string, values: readonly Uint8Array[]): Promise<number> {
+  return guarded(async () => {
+    const statement = await connection.prepare(sql);
+    try {
+      for (const [index, value] of values.entries()) statement.bindBlob(index + 1, value);
+      return (await statement.run()).rowsChanged;
+    } finally {
+      statement.destroySync();
+    }
+  }, firstLine(sql));
 }
 
 const firstLine = (sql: string): string => `DuckDB refused: ${sql.trim().slice(0, 120).replaceAll(/\s+/g, ' ')}`;

@@ -13,12 +13,13 @@ const HOSTILE = String.raw`[:,\[]\s*(?:-?[0-9.]+[eE]|-0(?:\.0*)?[^.0-9]|[-+]?(?i
 /** Numbers whose digits may not survive a double. For a DOUBLE, and for what is still written without a point, they do. */
 const LONG_NUMBER = String.raw`[:,\[]\s*-?[0-9.]{16}`;
 
-/** `_long`: whether a message holds a long number; NULL when DuckDB must not read it at all. Without `search` neither that nor
+/** `_long`: whether a message holds a long number; NULL when DuckDB must not read it at all. Whether it
+ *  is JSON is seen when it is read. Without `search` neither that nor
  *  anything hostile is in any of the messages. */
 export function judged(search: boolean): string {
   const found = `WHEN NOT regexp_matches(_v, ${quoteText(`${LONG_NUMBER}|${HOSTILE}`)}) THEN false
     WHEN regexp_matches(_v, ${quoteText(HOSTILE)}) THEN NULL ELSE true`;
-  return `CASE WHEN NOT starts_with(_v, '{') OR NOT json_valid(_v) THEN NULL ${search ? found : 'ELSE false'} END AS _long`;
+  return `CASE WHEN NOT starts_with(_v, '{') THEN NULL ${search ? found : 'ELSE false'} END AS _long`;
 }
 
 /** The same search in JavaScript, over all texts of a chunk at once: it costs a third of DuckDB's, and hardly ever finds anything.
@@ -43,12 +44,12 @@ type Compiled = { readonly value: string; readonly ok: string };
 /** What a feed has that is not worth a fast path: thrown and caught here only. */
 class Unsupported extends Error {}
 
-/** A number, time or boolean may come as a string or bare: the same text. For the others it matters which. */
-const leafOf = (type: FieldType): Leaf =>
-  ['varchar', 'json', 'blob', 'struct', 'list'].includes(type.kind) ? 'JSON' : 'VARCHAR';
+/** A number, text, time or boolean may come as a string or bare: the same text, but for the numbers in `varchar`. For the others
+ *  it matters which. */
+const leafOf = (type: FieldType): Leaf => (['json', 'blob', 'struct', 'list'].includes(type.kind) ? 'JSON' : 'VARCHAR');
 
 /** `_same`: whether DuckDB writes the message as it was sent; then its writing of every part is the sender's too. */
-const SAME_TEXT = 'CASE WHEN _long IS NOT NULL THEN json(_v) = _v END AS _same';
+const sameText = (message: string): string => `CASE WHEN ${message} IS NOT NULL THEN json(_v) = _v END AS _same`;
 
 const holdsJson = (type: FieldType): boolean =>
   type.kind === 'json' ||
@@ -80,9 +81,9 @@ export function fastPlan(plan: MessagePlan): FastPlan | null {
   try {
     if (keys.length > 1) return null;
     for (const field of keys) compiled.set(field, fromKey(levels, field));
-    const message = levels.add(1, `CASE WHEN _long IS NOT NULL THEN json_transform(_v, ${specOf(root)}) END`);
-    compileNode(levels, { node: root, object: message, level: 2 }, compiled);
-    if (plan.fields.some((field) => holdsJson(field.type))) levels.columns[1]?.push(SAME_TEXT);
+    const message = levels.add(1, `CASE WHEN _long IS NOT NULL THEN TRY(json_transform(_v, ${specOf(root)})) END`);
+    compileNode(levels, { node: root, source: '_v', object: message, level: 2 }, compiled);
+    if (plan.fields.some((field) => holdsJson(field.type))) levels.columns[2]?.push(sameText(message));
     const conditions = [`${message} IS NOT NULL`];
     if (plan.keepUnknown) {
       const known = [...plan.known].map(quoteText).join(', ');
@@ -125,19 +126,19 @@ function specOf(node: PathNode): string {
 
 function compileNode(
   levels: Levels,
-  place: { readonly node: PathNode; readonly object: string; readonly level: number },
+  place: { readonly node: PathNode; readonly source: string; readonly object: string; readonly level: number },
   compiled: Map<PlannedField, Compiled>,
 ): void {
   let index = 0;
-  for (const next of place.node.steps.values()) {
+  for (const [name, next] of place.node.steps) {
     index += 1;
     const leaf = levels.add(place.level, `struct_extract_at(${place.object}, ${index})`);
-    for (const field of next.fields)
-      compiled.set(field, compileType(levels, { leaf, level: place.level + 1 }, field.type, field.rules));
+    const at = { leaf, level: place.level + 1, isString: isStringAt(place.source, name) };
+    for (const field of next.fields) compiled.set(field, compileType(levels, at, field.type, field.rules));
     if (next.steps.size === 0) continue;
     const object = levels.add(place.level + 1, objectOf(leaf, specOf(next)));
     const inner = new Map<PlannedField, Compiled>();
-    compileNode(levels, { node: next, object, level: place.level + 2 }, inner);
+    compileNode(levels, { node: next, source: leaf, object, level: place.level + 2 }, inner);
     for (const [field, { value, ok }] of inner) {
       compiled.set(field, { value, ok: `(${leaf} IS NULL OR (${object} IS NOT NULL AND ${ok}))` });
     }
@@ -148,12 +149,17 @@ function compileNode(
 const objectOf = (leaf: string, spec: string): string =>
   `CASE WHEN starts_with(${leaf}, '{') THEN json_transform(${leaf}, ${spec}) END`;
 
-type At = { readonly leaf: string; readonly level: number };
+/** `isString`: whether the value was sent as a string; null where that cannot be asked. */
+type At = { readonly leaf: string; readonly level: number; readonly isString: string | null };
+
+/** Of a member of an object, by JSON pointer. */
+const isStringAt = (object: string, name: string): string =>
+  `json_type(${object}, ${quoteText(`/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`)}) = 'VARCHAR'`;
 
 function compileType(levels: Levels, at: At, type: FieldType, rules: ValueRules): Compiled {
   if (type.kind === 'struct') return compileStruct(levels, at, type.fields, rules);
   if (type.kind === 'list') return compileList(levels, at, type.item, rules);
-  const value = levels.add(at.level, scalar(at.leaf, type, rules));
+  const value = levels.add(at.level, scalar(at.leaf, type, rules, at.isString));
   return { value, ok: `(${at.leaf} IS NULL OR ${value} IS NOT NULL)` };
 }
 
@@ -167,9 +173,9 @@ const packed = (fields: StructFields, values: readonly string[]): string =>
 
 function compileStruct(levels: Levels, at: At, fields: StructFields, rules: ValueRules): Compiled {
   const object = levels.add(at.level, objectOf(at.leaf, structSpec(fields)));
-  const parts = fields.map(({ type }, index) => {
+  const parts = fields.map(({ name, type }, index) => {
     const leaf = levels.add(at.level + 1, `struct_extract_at(${object}, ${index + 1})`);
-    return compileType(levels, { leaf, level: at.level + 2 }, type, rules);
+    return compileType(levels, { leaf, level: at.level + 2, isString: isStringAt(at.leaf, name) }, type, rules);
   });
   const all = parts.map(({ ok }) => ok).join(' AND ');
   return {
@@ -223,10 +229,10 @@ function scalarOfText(text: string, field: PlannedField): string {
 }
 
 /** The value of a leaf, or NULL when the leaf is NULL or not surely exact. */
-function scalar(leaf: string, type: FieldType, rules: ValueRules): string {
+function scalar(leaf: string, type: FieldType, rules: ValueRules, isString: string | null = null): string {
   switch (type.kind) {
     case 'varchar':
-      return varchar(leaf, type.charsMax);
+      return limited(varchar(leaf, isString), type.charsMax);
     case 'json':
       return `CASE WHEN _same THEN ${leaf} END`;
     case 'blob':
@@ -270,13 +276,13 @@ const tryCast = (leaf: string, type: FieldType): string => `TRY_CAST(${leaf} AS 
 const limited = (text: string, charsMax: number | null): string =>
   charsMax === null ? text : `CASE WHEN length(${text}) <= ${charsMax} THEN ${text} END`;
 
-/** Without a backslash the text stands between the quotes; integers and booleans are written in one way only. */
-function varchar(leaf: string, charsMax: number | null): string {
-  const bare = '-?[0-9]+|true|false';
-  const text = `CASE WHEN starts_with(${leaf}, '"') THEN
-      CASE WHEN contains(${leaf}, '\\') THEN ${leaf}->>'$' ELSE substring(${leaf}, 2, length(${leaf}) - 2) END
-    WHEN regexp_full_match(${leaf}, ${quoteText(bare)}) THEN ${leaf}::VARCHAR END`;
-  return limited(text, charsMax);
+const WRITTEN_ANEW = String.raw`-?[0-9]+(?:\.[0-9]+(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)`;
+
+/** The text of a leaf is the sender's, unless DuckDB wrote it: an object, a list, or a number that is not whole. Only where it
+ *  looks like one is asked whether it was a string. */
+function varchar(leaf: string, isString: string | null): string {
+  const doubtful = `starts_with(${leaf}, '{') OR starts_with(${leaf}, '[') OR regexp_full_match(${leaf}, ${quoteText(WRITTEN_ANEW)})`;
+  return `CASE WHEN ${doubtful} THEN ${isString === null ? 'NULL' : `CASE WHEN ${isString} THEN ${leaf} END`} ELSE ${leaf} END`;
 }
 
 function timestamp(leaf: string, rules: ValueRules): string {

@@ -1,6 +1,6 @@
 // Messages become rows, exactly. DuckDB decodes the common rows; whatever it is not sure about is decided by model/convert.
 // Invariant: every message of a chunk ends as exactly one staged row or exactly one dead letter, or the whole chunk fails.
-import { blobs, type ColumnValues, type Connection, fillTempTable, query, run } from '../duckdb/connection.ts';
+import { type ColumnValues, type Connection, fillTempTable, query, run, runWithBytes } from '../duckdb/connection.ts';
 import { quoteName } from '../duckdb/sql.ts';
 import { assert, LakeError } from '../errors.ts';
 import { type Column, DAY_COLUMN, DEAD_LETTER_COLUMNS, lineageColumns, valueColumns } from '../model/columns.ts';
@@ -153,9 +153,9 @@ async function tryInsert(
   tables: StagedTables,
 ): Promise<{ taken: number; fastError: string | null }> {
   const encoding = chunk.keys?.encoding ?? null;
-  const bytes = await blobs(chunk.keys ? [chunk.values, chunk.keys.bytes] : [chunk.values]);
+  const bytes = chunk.keys ? [chunk.values, chunk.keys.bytes] : [chunk.values];
   try {
-    await run(connection, sql.messagesSql(encoding), bytes);
+    await runWithBytes(connection, sql.messagesSql(encoding), bytes);
     const [split] = await query(connection, sql.messagesCountSql(encoding));
     const { messages, keys } = split ?? {};
     const isWhole = Number(messages) === chunk.count && Number(keys) === chunk.count;
