@@ -64,7 +64,7 @@ export function toConfig(raw: RawConfig, feeds: readonly Feed[], path: string): 
     warehouse: toWarehouse(raw.warehouse ?? null, { folder, lakePath }),
     batch: {
       batchSize: raw.batch?.batch_size ?? 100_000,
-      batchBytes: raw.batch?.batch_bytes ?? 64_000_000,
+      batchBytes: raw.batch?.batch_bytes ?? 32_000_000,
       batchTimeoutSeconds: raw.batch?.batch_timeout_seconds ?? 30,
     },
     feeds,

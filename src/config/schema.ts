@@ -73,7 +73,7 @@ const duckdb = objectOf({ engine: v.literal('duckdb'), path: v.optional(text) })
 
 const batch = object({
   batch_size: v.optional(described(wholeNumber(1, 10_000_000), 'A lake batch closes at this many messages.')),
-  batch_bytes: v.optional(described(bytes, 'A lake batch closes at this size, e.g. "64MB".')),
+  batch_bytes: v.optional(described(bytes, 'A lake batch closes at this size, e.g. "32MB"; memory follows from it.')),
   batch_timeout_seconds: v.optional(described(seconds(86_400), 'A lake batch closes after this time at the latest.')),
 });
 

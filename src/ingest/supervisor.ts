@@ -36,7 +36,9 @@ export type IngestOptions = {
 /** Bytes of chunks that may wait for DuckDB; more would only wait longer. */
 const PENDING_BYTES_MAX = 8 * 1024 * 1024;
 /** DuckDB's own work beside the staged batches: sorting into days, Parquet row groups. */
-const ENGINE_BYTES = 48 * 1024 * 1024;
+const ENGINE_BYTES = 64 * 1024 * 1024;
+/** Small batches need that work too: one chunk of 4 MiB takes up to 53 MB while it is decoded. */
+const ENGINE_BYTES_MIN = 128 * 1024 * 1024;
 /** Decoding and flushing run beside each other anyway; a chunk and a batch are too small for DuckDB to share out, and trying to
  *  costs half as much again (docs/performance.md). */
 const ENGINE_THREADS = 1;
@@ -47,8 +49,8 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
   await openLake({ store, newId: options.newId, nowMs: options.nowMs });
   await using broker = await connectAdmin(config.kafka, log);
   const cluster = await clusterId(broker.admin, config.kafka);
-  // A full batch that commits, and a quarter of one that fills meanwhile.
-  const stagedBytesMax = 1.25 * config.batch.batchBytes;
+  // A full batch that commits, and half of one that fills meanwhile.
+  const stagedBytesMax = 1.5 * config.batch.batchBytes;
   await using database = await openEngine(store.localPath(`${ENGINE_FOLDER}/spill-${options.newId()}`), stagedBytesMax);
   const decode = await workQueue(database);
   const flush = await workQueue(database);
@@ -181,7 +183,7 @@ function checkSource(
 /** In memory, with a place in the lake to spill to when a batch is wider than expected. */
 async function openEngine(tempFolder: string, stagedBytesMax: number): Promise<Database> {
   return openDatabase({
-    memoryBytesMax: stagedBytesMax + ENGINE_BYTES,
+    memoryBytesMax: Math.max(ENGINE_BYTES_MIN, stagedBytesMax + ENGINE_BYTES),
     threads: ENGINE_THREADS,
     tempFolder,
   });

@@ -69,7 +69,7 @@ test('an empty object is a configuration: no feeds, an embedded warehouse inside
     },
     lake: { path: '/etc/lake/data_lake', compression: 'snappy', timezone: 'UTC' },
     warehouse: { engine: 'duckdb', path: '/etc/lake/data_lake/warehouse.duckdb' },
-    batch: { batchSize: 100_000, batchBytes: 64_000_000, batchTimeoutSeconds: 30 },
+    batch: { batchSize: 100_000, batchBytes: 32_000_000, batchTimeoutSeconds: 30 },
     feeds: [],
   });
   expect(load({ feeds: [], warehouse: null, governance: { created_by: 7 } }).feeds).toEqual([]);
