@@ -72,9 +72,12 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
   'KafkaJSNumberOfRetriesExceeded',
   'KafkaJSRequestTimeoutError',
   'KafkaJSBrokerNotFound',
+  'KafkaJSGroupCoordinatorNotFound',
 ]);
 
 const typeOf = (error: unknown): string => (error instanceof Error && 'type' in error ? String(error.type) : '');
+
+const namesOf = (error: unknown): string[] => (error instanceof Error ? [error.name, ...namesOf(error.cause)] : []);
 
 /** Translates what kafkajs throws; passes LakeErrors through. */
 export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): LakeError {
@@ -86,9 +89,8 @@ export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): 
   if (/SASL|authentication|AUTHORIZATION/i.test(`${text} ${type}`)) {
     return new LakeError('kafka_refused', `Kafka at ${config.bootstrapServers.join(', ')} refused ${doing}: ${text}`, { cause });
   }
-  // By name: not every class is exported to every runtime.
-  const name = cause instanceof Error ? cause.name : '';
-  if (UNREACHABLE.has(name) || /ECONN|connect|timed? ?out/i.test(text)) {
+  // By name: not every class is exported to every runtime. kafkajs wraps what it will not try again itself.
+  if (namesOf(cause).some((name) => UNREACHABLE.has(name)) || /ECONN|connect|timed? ?out|find group coordinator/i.test(text)) {
     return new LakeError('kafka_unreachable', `Kafka at ${config.bootstrapServers.join(', ')} does not answer (${doing})`, {
       cause,
     });

@@ -2,7 +2,7 @@
 // offsets follow. Ends when it is told to stop, when everything that was there at the start is in, or when no feed is left.
 // Invariant: whatever ends it, what is durable is exactly what the target's positions say.
 
-import { type KafkaAdmin, kafkaError } from '../broker/client.ts';
+import type { KafkaAdmin } from '../broker/client.ts';
 import { type ConsumerHandlers, createGroupConsumer, type GroupConsumer, type TopicPartition } from '../broker/consumer.ts';
 import type { Fetched } from '../broker/fetch-response.ts';
 import type { Config } from '../config/config.ts';
@@ -13,6 +13,7 @@ import type { Changes } from './changes.ts';
 import type { FeedRun } from './feed-run.ts';
 import { type Goal, inStep, measureGoal, missingTopics } from './goal.ts';
 import { Membership } from './membership.ts';
+import { Rejoin } from './rejoin.ts';
 
 export type PipelineOptions = {
   readonly config: Config;
@@ -69,8 +70,7 @@ class Pipeline {
   private readonly runs: ReadonlyMap<string, FeedRun>;
   private readonly failures: Map<string, LakeError>;
   private consumer: GroupConsumer;
-  private readonly createConsumer: () => GroupConsumer;
-  private rejoining = false;
+  private readonly rejoin: Rejoin;
   private readonly membership: Membership;
   /** null: the run has no end. */
   private goal: Goal | null = null;
@@ -97,13 +97,25 @@ class Pipeline {
       room: () => this.room(),
       take: (fetched, fetchedOffset) => this.take(fetched, fetchedOffset),
       outOfRange: (partition) => this.outOfRange(partition),
-      unknownTopic: () => void this.leaveMissingTopics().catch((error) => this.die(error)),
-      crashed: (error, restarting) => this.crashed(error, restarting),
+      unknownTopic: () => this.rejoin.unknownTopic(),
+      crashed: (error, restarting) => this.rejoin.crashed(error, restarting),
     };
     const { config, log, changes } = options;
     const { kafka } = config;
-    this.createConsumer = () =>
+    const createConsumer = () =>
       createGroupConsumer({ kafka, groupId: options.groupId, topics: this.live().map((run) => run.feed.topic), handlers, log });
+    this.rejoin = new Rejoin({
+      kafka,
+      consumer: () => this.consumer,
+      renew: () => {
+        this.consumer = createConsumer();
+      },
+      stopMissing: () => this.stopMissing(),
+      over: () => this.over() || this.live().length === 0,
+      die: (error) => this.die(error),
+      changes,
+      log,
+    });
     this.membership = new Membership({
       consumer: () => this.consumer,
       live: () => this.live(),
@@ -112,7 +124,7 @@ class Pipeline {
       changes,
       log,
     });
-    this.consumer = this.createConsumer();
+    this.consumer = createConsumer();
   }
 
   async run(): Promise<PipelineResult> {
@@ -274,25 +286,10 @@ class Pipeline {
     if (run && this.isLive(run)) this.membership.readAgain(run).catch((error) => this.failed(run, error));
   }
 
-  /** One topic that is gone would keep kafkajs from reading the others: its feed stops, and they go on in a new membership. */
-  private async leaveMissingTopics(): Promise<void> {
-    if (this.rejoining) return;
-    this.rejoining = true;
-    try {
-      const missing = await missingTopics(this.options.admin, this.options.config, this.live());
-      for (const [run, error] of missing) this.failed(run, error);
-      if (missing.size === 0 || this.live().length === 0 || this.over()) return;
-      await this.consumer.stop().catch(() => undefined);
-      this.consumer = this.createConsumer();
-      if (!this.over()) await this.consumer.run();
-    } finally {
-      this.rejoining = false;
-    }
-  }
-
-  private crashed(error: Error, restarting: boolean): void {
-    this.options.log.warn('consumer_crashed', { restarting, reason: error.message });
-    if (!restarting) this.die(kafkaError(error, this.options.config.kafka, 'reading'));
+  private async stopMissing(): Promise<number> {
+    const missing = await missingTopics(this.options.admin, this.options.config, this.live());
+    for (const [run, error] of missing) this.failed(run, error);
+    return missing.size;
   }
 
   private die(error: unknown): void {

@@ -66,4 +66,24 @@ describe('in the middle', () => {
       await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic });
     }, 180_000);
   }
+
+  test('away for longer than the client’s own patience: it is waited for', async () => {
+    await using folder = await tempDir();
+    await using kafka = await startPrivateKafka();
+    const topic = await kafka.createTopic({ partitions: 2 });
+    await using sent = await record(kafka, topic);
+    const setup = writeSetup({ folder: folder.path, kafka, feeds: [streamFeed('orders', topic)] });
+    const lake = startLake(setup, ['ingest']);
+    await sent.send(messages(0, 100));
+    await lake.event('batch_committed');
+    await kafka.stop();
+    await lake.event('consumer_crashed', 2);
+    await kafka.start();
+    await sent.send(messages(100, 100));
+    await until(async () => (await stateOf(setup.lakePath, 'orders')).positions.get(0)?.position === 200n, { timeoutMs: 60_000 });
+    lake.kill('SIGTERM');
+    const { code, stderr } = await lake.ended;
+    expect([code, stderr]).toEqual([0, expect.any(String)]);
+    await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic });
+  }, 180_000);
 });

@@ -1,0 +1,84 @@
+// A membership that cannot go on is given up for a new one: when kafkajs gives up on a Kafka that went away, and when a topic
+// of the subscription is gone, which would keep kafkajs from reading the others too.
+// Invariant: one rejoin at a time; what was staged is dropped by the next assignment, positions say where to go on.
+
+import { kafkaError } from '../broker/client.ts';
+import type { GroupConsumer } from '../broker/consumer.ts';
+import type { KafkaConfig } from '../config/config.ts';
+import { LakeError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Changes } from './changes.ts';
+
+export type RejoinOptions = {
+  readonly kafka: KafkaConfig;
+  readonly consumer: () => GroupConsumer;
+  /** Puts a new consumer, of the feeds that are left, in the place of the one before. */
+  readonly renew: () => void;
+  /** Stops the feeds whose topic is gone; how many there were. */
+  readonly stopMissing: () => Promise<number>;
+  /** Nothing is to be read any more. */
+  readonly over: () => boolean;
+  readonly die: (error: unknown) => void;
+  readonly changes: Changes;
+  readonly log: Log;
+};
+
+const ASK_AGAIN_MS = 1_000;
+
+export class Rejoin {
+  private readonly options: RejoinOptions;
+  private busy = false;
+
+  constructor(options: RejoinOptions) {
+    this.options = options;
+  }
+
+  /** The broker says it has no such topic; after a restart that passes, so Kafka is asked. */
+  unknownTopic(): void {
+    this.alone(async () => {
+      if ((await this.options.stopMissing()) > 0) await this.rejoin();
+    });
+  }
+
+  /** kafkajs gave up, or (`restarting`) tries again by itself. */
+  crashed(cause: Error, restarting: boolean): void {
+    const { die, kafka, log } = this.options;
+    log.warn('consumer_crashed', { restarting, reason: cause.message });
+    if (restarting) return;
+    const error = kafkaError(cause, kafka, 'reading');
+    if (!error.retriable) die(error);
+    else this.alone(() => this.rejoin());
+  }
+
+  private async rejoin(): Promise<void> {
+    const { changes, consumer, log, over, renew } = this.options;
+    for (let attempt = 1; ; attempt++) {
+      await consumer()
+        .stop()
+        .catch(() => undefined);
+      if (over()) return;
+      renew();
+      try {
+        await consumer().run();
+        return;
+      } catch (error) {
+        if (!(error instanceof LakeError) || !error.retriable) throw error;
+        log.warn('kafka_waited_for', { attempt, code: error.code, reason: error.message });
+        await changes.after(ASK_AGAIN_MS);
+      }
+    }
+  }
+
+  private alone(work: () => Promise<void>): void {
+    if (this.busy) return;
+    this.busy = true;
+    work()
+      .catch((error) => {
+        // A Kafka that is away is met again by the consumer itself.
+        if (!(error instanceof LakeError) || !error.retriable) this.options.die(error);
+      })
+      .finally(() => {
+        this.busy = false;
+      });
+  }
+}
