@@ -27,6 +27,8 @@ export type OpenBatch = {
   readonly progress: Map<number, PartitionProgress>;
   readonly drift: Set<string>;
   tables: StagedTables | null;
+  /** The first chunk may infer the schema and makes the tables; the others are decoded beside each other after it. */
+  first: Promise<void> | null;
   messages: number;
   bytes: number;
   rows: number;
@@ -171,6 +173,7 @@ export class Stage {
       progress: new Map(),
       drift: new Set(),
       tables: null,
+      first: null,
       messages: 0,
       bytes: 0,
       rows: 0,
@@ -196,14 +199,17 @@ export class Stage {
       if (generation !== this.generation) return;
       await this.decodeInto(open, built);
     };
-    this.decoding = this.decoding.then(work).finally(() => {
+    const decoded = (open.first ?? this.decoding).then(work).finally(() => {
       this.pendingBytes -= built.bytes;
       built.release();
     });
-    this.decoding.then(
+    open.first ??= decoded;
+    this.decoding = settled([this.decoding, decoded]);
+    this.decoding.catch(() => undefined);
+    decoded.then(
       () => this.options.changed(),
       () => {
-        this.failed = true;
+        if (generation === this.generation) this.failed = true;
         this.options.changed();
       },
     );
@@ -232,6 +238,11 @@ export class Stage {
         throw new SchemaGrown();
     });
   }
+}
+
+/** All have ended, whichever way; then the first failure counts. */
+async function settled(work: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
 }
 
 /** Remembers where the newest record lies, so that only the last of a fetch is hashed. */

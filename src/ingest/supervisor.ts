@@ -5,7 +5,7 @@ import { connectAdmin, type KafkaAdmin } from '../broker/client.ts';
 import { clusterId, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
 import { type Database, openDatabase } from '../duckdb/connection.ts';
-import { LakeError } from '../errors.ts';
+import { assert, LakeError } from '../errors.ts';
 import { openLakeFeed } from '../lake/lake.ts';
 import { openLake } from '../lake/lake-identity.ts';
 import type { ObjectStore } from '../lake/store.ts';
@@ -37,6 +37,8 @@ export type IngestOptions = {
 const PENDING_BYTES_MAX = 8 * 1024 * 1024;
 /** DuckDB's own work beside the staged batches: sorting into days, Parquet row groups. */
 const ENGINE_BYTES = 64 * 1024 * 1024;
+/** Two, so that one decodes while the other waits for JavaScript to give it its next statement. */
+const DECODERS = 2;
 /** Small batches need that work too: one chunk of 4 MiB takes up to 53 MB while it is decoded. */
 const ENGINE_BYTES_MIN = 128 * 1024 * 1024;
 /** Decoding and flushing run beside each other anyway; a chunk and a batch are too small for DuckDB to share out, and trying to
@@ -52,7 +54,7 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
   // A full batch that commits, and half of one that fills meanwhile.
   const stagedBytesMax = 1.5 * config.batch.batchBytes;
   await using database = await openEngine(store.localPath(`${ENGINE_FOLDER}/spill-${options.newId()}`), stagedBytesMax);
-  const decode = await workQueue(database);
+  const decode = await workPool(database, DECODERS);
   const flush = await workQueue(database);
   const changes = new Changes();
   const stop = AbortSignal.any([options.stop, options.abort]);
@@ -187,6 +189,18 @@ async function openEngine(tempFolder: string, stagedBytesMax: number): Promise<D
     threads: ENGINE_THREADS,
     tempFolder,
   });
+}
+
+/** Up to `size` pieces of work at a time, each on a connection, and so with temporary tables, of its own. */
+async function workPool(database: Database, size: number): Promise<WorkQueue> {
+  const queues: WorkQueue[] = [];
+  for (let index = 0; index < size; index++) queues.push(await workQueue(database));
+  let next = 0;
+  return (work) => {
+    const queue = queues[next++ % size];
+    assert(queue, `a pool of ${size} connections`);
+    return queue(work);
+  };
 }
 
 async function workQueue(database: Database): Promise<WorkQueue> {
