@@ -45,12 +45,12 @@ function contextOf(terminal: Terminal, flags: Flags, level: LogLevel): CommandCo
     now: () => new Date(terminal.nowMs()),
     paint: paintFor(terminal),
   });
-  const { env, nowMs, newId, stop, abort, stdout, stderr } = terminal;
+  const { env, nowMs, newId, stop, abort, collectGarbage, stdout, stderr } = terminal;
   return {
     flags: { text: (name) => text(flags, name), list: (name) => list(flags, name), has: (name) => flags[name] === true },
     configPath: text(flags, 'config') ?? 'feeds.json',
     overrides: Object.fromEntries(OVERRIDE_FLAGS.map(({ name }) => [name, text(flags, name)])),
-    ...{ env, log, nowMs, newId, stop, abort, progress },
+    ...{ env, log, nowMs, newId, stop, abort, collectGarbage, progress },
     print: ({ table, json }) => stdout.write(flags['json'] === true ? renderJson(json) : renderTable(table, stdout.isTerminal)),
     tell: (error) => stderr.write(renderError(error, level, paintFor(terminal))),
   };

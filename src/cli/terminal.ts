@@ -11,4 +11,6 @@ export type Terminal = {
   readonly stop: AbortSignal;
   /** Stop at once. */
   readonly abort: AbortSignal;
+  /** Frees what is unreachable, now; null where that cannot be asked for. */
+  readonly collectGarbage: (() => void) | null;
 };

@@ -29,6 +29,7 @@ export type CommandContext = {
   readonly newId: () => string;
   readonly stop: AbortSignal;
   readonly abort: AbortSignal;
+  readonly collectGarbage: (() => void) | null;
   readonly progress: { show(progress: Progress): void; end(): void };
   /** stdout: the JSON document with --json, else the table. */
   print(result: { readonly table: Table; readonly json: unknown }): void;

@@ -25,6 +25,7 @@ export async function ingestCommand(context: CommandContext): Promise<ExitCode> 
     newId: context.newId,
     stop: context.stop,
     abort: context.abort,
+    collectGarbage: context.collectGarbage,
     onProgress: context.progress.show,
   }).finally(() => context.progress.end());
   const elapsedMs = Math.max(1, context.nowMs() - startedMs);

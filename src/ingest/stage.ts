@@ -51,6 +51,8 @@ export type StageOptions = {
   readonly infer: (values: Uint8Array) => Promise<void>;
   /** Asked when a chunk was refused in part or brought new names; true: the schema grew, read everything again. */
   readonly widen: (values: Uint8Array) => Promise<boolean>;
+  /** Called for every chunk, with its bytes. */
+  readonly sealed: (bytes: number) => void;
   /** DuckDB could not take a chunk at all, and every message of it was decoded exactly: right, but slow. */
   readonly slowed: (reason: string) => void;
   /** Called when something was decoded (there may be room again) or went wrong. */
@@ -195,6 +197,7 @@ export class Stage {
     const built = this.builder.build();
     this.pendingBytes += built.bytes;
     open.bytes += built.bytes;
+    this.options.sealed(built.bytes);
     const work = async (): Promise<void> => {
       if (generation !== this.generation) return;
       await this.decodeInto(open, built);

@@ -30,6 +30,8 @@ export type IngestOptions = {
   readonly newId: () => string;
   readonly stop: AbortSignal;
   readonly abort: AbortSignal;
+  /** Frees what is unreachable, now; null where the runtime decides alone. */
+  readonly collectGarbage: (() => void) | null;
   readonly onProgress: (progress: Progress) => void;
 };
 
@@ -41,6 +43,8 @@ const ENGINE_BYTES = 64 * 1024 * 1024;
 const DECODERS = 2;
 /** Small batches need that work too: one chunk of 4 MiB takes up to 53 MB while it is decoded. */
 const ENGINE_BYTES_MIN = 128 * 1024 * 1024;
+/** The collector is called after this many bytes of chunks. */
+const GARBAGE_BYTES = 24 * 1024 * 1024;
 /** Decoding and flushing run beside each other anyway; a chunk and a batch are too small for DuckDB to share out, and trying to
  *  costs half as much again (docs/performance.md). */
 const ENGINE_THREADS = 1;
@@ -51,14 +55,15 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
   await openLake({ store, newId: options.newId, nowMs: options.nowMs });
   await using broker = await connectAdmin(config.kafka, log);
   const cluster = await clusterId(broker.admin, config.kafka);
-  // A full batch that commits, and half of one that fills meanwhile.
-  const stagedBytesMax = 1.5 * config.batch.batchBytes;
+  // A full batch that commits, and a quarter of one that fills meanwhile.
+  const stagedBytesMax = 1.25 * config.batch.batchBytes;
   await using database = await openEngine(store.localPath(`${ENGINE_FOLDER}/spill-${options.newId()}`), stagedBytesMax);
   const decode = await workPool(database, DECODERS);
   const flush = await workQueue(database);
   const changes = new Changes();
   const stop = AbortSignal.any([options.stop, options.abort]);
-  const parts = { options, admin: broker.admin, cluster, decode, flush, changes };
+  const sealed = collectEvery(GARBAGE_BYTES, options.collectGarbage);
+  const parts = { options, admin: broker.admin, cluster, decode, flush, changes, sealed };
   const { runs, failures } = await openRuns(options.feeds, parts);
   await using _logs = { [Symbol.asyncDispose]: () => closeAll(runs) };
   // Awaited here: what is opened above must outlive it.
@@ -89,6 +94,7 @@ type RunParts = {
   readonly decode: WorkQueue;
   readonly flush: WorkQueue;
   readonly changes: Changes;
+  readonly sealed: (bytes: number) => void;
 };
 
 /** A feed that cannot be opened is left out; the others run. */
@@ -143,6 +149,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
       infer: schema.infer,
       widen: schema.widen,
       slowed: (reason) => log.warn('decode_slowed', { feed: feed.name, reason }),
+      sealed: parts.sealed,
       changed: () => changes.notify(),
     }),
     flush,
@@ -180,6 +187,17 @@ function checkSource(
       { where },
     );
   }
+}
+
+/** Unfolded record sets are garbage soon, but the collector sees only the small objects that hold them. */
+function collectEvery(bytes: number, collect: (() => void) | null): (sealed: number) => void {
+  let since = 0;
+  return (sealed) => {
+    since += sealed;
+    if (since < bytes) return;
+    since = 0;
+    collect?.();
+  };
 }
 
 /** In memory, with a place in the lake to spill to when a batch is wider than expected. */

@@ -108,7 +108,7 @@ type DayCopy = {
 };
 
 const READ_BYTES = 256 * 1024;
-const ROW_GROUP_BYTES = 16 * 1024 * 1024;
+const ROW_GROUP_BYTES = 8 * 1024 * 1024;
 const ROW_GROUP_ROWS_MAX = 122_880;
 const VECTOR_ROWS = 2_048;
 

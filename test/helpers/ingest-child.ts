@@ -45,6 +45,7 @@ try {
     newId,
     stop: stop.signal,
     abort: new AbortController().signal,
+    collectGarbage: null,
     onProgress: () => undefined,
   });
   for (const error of result.failures.values()) write(`error: ${error.message} (${error.code})\n`);
