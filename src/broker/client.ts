@@ -79,6 +79,10 @@ const typeOf = (error: unknown): string => (error instanceof Error && 'type' in 
 
 const namesOf = (error: unknown): string[] => (error instanceof Error ? [error.name, ...namesOf(error.cause)] : []);
 
+/** Kafka's own word that it is worth asking again: a leader that moves, a coordinator that loads. */
+const isPassing = (error: unknown): boolean =>
+  error instanceof Error && (('retriable' in error && 'type' in error && error.retriable === true) || isPassing(error.cause));
+
 /** Translates what kafkajs throws; passes LakeErrors through. */
 export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): LakeError {
   if (cause instanceof LakeError) return cause;
@@ -90,7 +94,11 @@ export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): 
     return new LakeError('kafka_refused', `Kafka at ${config.bootstrapServers.join(', ')} refused ${doing}: ${text}`, { cause });
   }
   // By name: not every class is exported to every runtime. kafkajs wraps what it will not try again itself.
-  if (namesOf(cause).some((name) => UNREACHABLE.has(name)) || /ECONN|connect|timed? ?out|find group coordinator/i.test(text)) {
+  if (
+    isPassing(cause) ||
+    namesOf(cause).some((name) => UNREACHABLE.has(name)) ||
+    /ECONN|connect|timed? ?out|find group coordinator/i.test(text)
+  ) {
     return new LakeError('kafka_unreachable', `Kafka at ${config.bootstrapServers.join(', ')} does not answer (${doing})`, {
       cause,
     });

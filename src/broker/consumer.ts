@@ -15,21 +15,24 @@ export type TopicPartition = { readonly topic: string; readonly partition: numbe
 export const partitionKey = ({ topic, partition }: TopicPartition): string => `${topic}:${partition}`;
 
 export type ConsumerHandlers = {
-  /** The group gave us exactly these; says where to read each from (null: leave it alone). Called again after every rebalance. */
-  assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint | null>>;
+  /** The group gave us exactly these; says where to read each from (absent: leave it alone). Called again after every rebalance. */
+  assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint>>;
   /** Resolves when there is room for more; called before every `take`. */
-  room(fetched: Fetched): Promise<void>;
+  room(): Promise<void>;
   /** Takes a record set fetched at `fetchedOffset`, synchronously. */
   take(fetched: Fetched, fetchedOffset: bigint): void;
-  /** Kafka no longer has, or never had, the offset asked for. */
+  /** Kafka no longer has, or never had, the offset asked for, or its end went back. */
   outOfRange(partition: TopicPartition): void;
   /** The broker answered that it has no such topic; kafkajs then reads no other topic either until it is there again. */
   unknownTopic(topic: string): void;
-  /** kafkajs gave up; `restarting` tells whether it tries again by itself. */
+  /** Kafka answers with what is no record set of a format that is read here, again and again. */
+  unreadable(partition: TopicPartition, offset: bigint): void;
+  /** kafkajs gave up after it had joined; `restarting` tells whether it tries again by itself. */
   crashed(error: Error, restarting: boolean): void;
 };
 
 export type GroupConsumer = {
+  /** Joins. Throws kafka_unreachable, kafka_refused when that does not come about. */
   run(): Promise<void>;
   /** Where to read next; the record sets in flight are dropped. */
   seek(partition: TopicPartition, offset: bigint): void;
@@ -50,6 +53,10 @@ const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 const PARTITION_BYTES_MAX = 512 * 1024;
 /** A quiet topic is asked this often; it bounds how late a message is seen, a rebalance noticed and a stop obeyed. */
 const FETCH_WAIT_MS_MAX = 250;
+/** Group offsets are a copy for Kafka's tools: nothing waits long for them. */
+const GROUP_OFFSETS_MS_MAX = 5_000;
+/** A ticket can be void once, when a connection was cut; not at one offset over and over. */
+const UNREADABLE_MAX = 5;
 
 export function createGroupConsumer(options: {
   kafka: KafkaConfig;
@@ -60,8 +67,12 @@ export function createGroupConsumer(options: {
 }): GroupConsumer {
   const { handlers, log } = options;
   const expected = new Map<string, bigint>();
+  const unreadable = new Map<string, { offset: bigint; times: number }>();
   let generation = 0;
   let stopping = false;
+  let starting = false;
+  let failedToStart: Error | null = null;
+  let offsetsLate = false;
   const tap = createFetchTap({
     onOutOfRange: (topic, partition) => {
       if (expected.has(partitionKey({ topic, partition }))) handlers.outOfRange({ topic, partition });
@@ -87,40 +98,54 @@ export function createGroupConsumer(options: {
 
   const seek = (partition: TopicPartition, offset: bigint): void => {
     expected.set(partitionKey(partition), offset);
-    consumer.seek({ ...partition, offset: String(offset) });
-    consumer.resume([{ topic: partition.topic, partitions: [partition.partition] }]);
+    withGroup(() => {
+      consumer.seek({ ...partition, offset: String(offset) });
+      consumer.resume([{ topic: partition.topic, partitions: [partition.partition] }]);
+    });
   };
 
-  const eachBatch = async ({ batch, heartbeat }: EachBatchPayload): Promise<void> => {
+  /** No record set where one was delivered: once it is fetched again, then it is told. */
+  const notReadable = (at: TopicPartition, offset: bigint): void => {
+    const before = unreadable.get(partitionKey(at));
+    const times = before?.offset === offset ? before.times + 1 : 1;
+    unreadable.set(partitionKey(at), { offset, times });
+    if (times >= UNREADABLE_MAX) handlers.unreadable(at, offset);
+  };
+
+  const eachBatch = async ({ batch, heartbeat, resolveOffset }: EachBatchPayload): Promise<void> => {
     const at = { topic: batch.topic, partition: batch.partition };
     const wanted = expected.get(partitionKey(at));
     const fetched = ticketOf(batch, tap.take);
     if (stopping || wanted === undefined) return;
     const fetchedOffset = BigInt((batch as Batch & { fetchedOffset: string }).fetchedOffset);
+    if (!fetched && fetchedOffset === wanted) notReadable(at, wanted);
     if (!fetched || fetchedOffset !== wanted) {
       log.debug('fetch_dropped', { ...at, wanted, fetched: fetchedOffset });
-      return consumer.seek({ ...at, offset: String(wanted) });
+      if (expected.has(partitionKey(at))) consumer.seek({ ...at, offset: String(wanted) });
+      return;
     }
     assert(fetched.topic === at.topic && fetched.partition === at.partition, 'a ticket came back for another partition');
     const mine = generation;
-    await heartbeating(handlers.room(fetched), heartbeat, Math.floor(sessionTimeout / 3));
+    await heartbeating(handlers.room(), heartbeat, Math.floor(sessionTimeout / 3));
     if (stopping || mine !== generation || expected.get(partitionKey(at)) !== wanted) return;
     if (!fetched.isCurrent()) return consumer.seek({ ...at, offset: String(wanted) });
     handlers.take(fetched, fetchedOffset);
+    resolveOffset(batch.lastOffset());
     if (expected.get(partitionKey(at)) === wanted) expected.set(partitionKey(at), fetched.nextOffset);
   };
 
   const joined = async (assignment: Record<string, number[]>): Promise<void> => {
+    if (stopping) return;
     const mine = ++generation;
     expected.clear();
     const partitions = Object.entries(assignment).flatMap(([topic, list]) => list.map((partition) => ({ topic, partition })));
     // Paused until their positions are known: kafkajs would begin at the group offset.
-    consumer.pause(Object.entries(assignment).map(([topic, list]) => ({ topic, partitions: list })));
+    withGroup(() => consumer.pause(Object.entries(assignment).map(([topic, list]) => ({ topic, partitions: list }))));
     const starts = await handlers.assigned(partitions);
     if (mine !== generation || stopping) return;
     for (const partition of partitions) {
       const start = starts.get(partitionKey(partition));
-      if (start !== undefined && start !== null) seek(partition, start);
+      if (start !== undefined) seek(partition, start);
     }
   };
 
@@ -129,25 +154,36 @@ export function createGroupConsumer(options: {
       consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
         joined(payload.memberAssignment).catch((error: Error) => handlers.crashed(error, false));
       });
-      consumer.on(consumer.events.CRASH, ({ payload }) => handlers.crashed(payload.error, payload.restart));
+      consumer.on(consumer.events.CRASH, ({ payload }) => {
+        if (stopping) return;
+        if (starting && !payload.restart) failedToStart = payload.error;
+        else handlers.crashed(payload.error, payload.restart);
+      });
+      starting = true;
       try {
         await consumer.connect();
         await consumer.subscribe({ topics: [...options.topics] });
-        await consumer.run({ autoCommit: false, partitionsConsumedConcurrently: 1, eachBatch });
+        await consumer.run({ autoCommit: false, partitionsConsumedConcurrently: 1, eachBatchAutoResolve: false, eachBatch });
+        // kafkajs tells a join that failed for good by an event, and resolves.
+        if (failedToStart) throw failedToStart;
       } catch (cause) {
         throw kafkaError(cause, options.kafka, `joining the group ${options.groupId}`);
+      } finally {
+        starting = false;
       }
     },
     seek,
     leaveAlone: (partition) => {
       expected.delete(partitionKey(partition));
-      consumer.pause([{ topic: partition.topic, partitions: [partition.partition] }]);
+      withGroup(() => consumer.pause([{ topic: partition.topic, partitions: [partition.partition] }]));
     },
     commitGroupOffsets: async (offsets) => {
       const list = [...offsets.values()].map(({ partition, offset }) => ({ ...partition, offset: String(offset) }));
-      if (list.length === 0) return;
+      if (list.length === 0 || (stopping && offsetsLate)) return;
       try {
-        await consumer.commitOffsets(list);
+        offsetsLate = true;
+        await within(GROUP_OFFSETS_MS_MAX, consumer.commitOffsets(list));
+        offsetsLate = false;
       } catch (error) {
         log.warn('group_offsets_not_committed', {
           topic: list[0]?.topic,
@@ -163,6 +199,28 @@ export function createGroupConsumer(options: {
       await consumer.disconnect();
     },
   };
+}
+
+/** kafkajs throws while it has no group, between a crash and its next join; the join then positions everything anew. */
+function withGroup(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.includes('Consumer group was not initialized')) throw error;
+  }
+}
+
+async function within(limitMs: number, work: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${limitMs} ms`)), limitMs);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+    work.catch(() => undefined);
+  }
 }
 
 /** The record set behind the ticket that fetch-tap left in the place of the records. */

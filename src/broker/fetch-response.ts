@@ -10,9 +10,6 @@ export type Fetched = {
   /** Complete record batches. */
   readonly records: Buffer;
   readonly nextOffset: bigint;
-  readonly lastStableOffset: bigint;
-  /** -1n where the broker is too old to say. */
-  readonly logStartOffset: bigint;
   readonly abortedTransactions: readonly AbortedTransaction[];
   /** Whether `records` still holds these bytes: the next response of the same connection is written over them. */
   readonly isCurrent: () => boolean;
@@ -22,6 +19,8 @@ export type FetchHooks = {
   /** Returns the ticket under which kafkajs will deliver these records. */
   onRecords(fetched: Omit<Fetched, 'isCurrent'>): bigint;
   onOutOfRange(topic: string, partition: number): void;
+  /** The end of the partition as the leader sees it; it goes back when the topic is created anew, or messages are lost. */
+  onEnd(topic: string, partition: number, end: bigint): void;
   /** The broker knows no such topic (any more). */
   onUnknownTopic(topic: string): void;
 };
@@ -46,6 +45,7 @@ export function rewriteFetchResponse(frame: Buffer, version: number, hooks: Fetc
     at += 4;
     for (let partitionIndex = 0; partitionIndex < partitions; partitionIndex++) {
       const header = readPartitionHeader(frame, at, version);
+      if (header.errorCode === 0) hooks.onEnd(topic, header.partition, header.highWatermark);
       if (header.errorCode === OFFSET_OUT_OF_RANGE) hooks.onOutOfRange(topic, header.partition);
       if (header.errorCode === UNKNOWN_TOPIC_OR_PARTITION) hooks.onUnknownTopic(topic);
       const sizeAt = header.end;
@@ -55,16 +55,8 @@ export function rewriteFetchResponse(frame: Buffer, version: number, hooks: Fetc
       at = sizeAt + 4 + size;
       const nextOffset = nextOffsetOf(records);
       if (nextOffset === null) continue;
-      const { partition, lastStableOffset, logStartOffset, abortedTransactions } = header;
-      const ticket = hooks.onRecords({
-        topic,
-        partition,
-        records,
-        nextOffset,
-        lastStableOffset,
-        logStartOffset,
-        abortedTransactions,
-      });
+      const { partition, abortedTransactions } = header;
+      const ticket = hooks.onRecords({ topic, partition, records, nextOffset, abortedTransactions });
       out.push(frame.subarray(copied, sizeAt), ticketRecords(nextOffset - 1n, ticket));
       copied = at;
     }
@@ -75,8 +67,9 @@ export function rewriteFetchResponse(frame: Buffer, version: number, hooks: Fetc
   return rewritten;
 }
 
-type PartitionHeader = Pick<Fetched, 'partition' | 'lastStableOffset' | 'logStartOffset' | 'abortedTransactions'> & {
+type PartitionHeader = Pick<Fetched, 'partition' | 'abortedTransactions'> & {
   readonly errorCode: number;
+  readonly highWatermark: bigint;
   readonly end: number;
 };
 
@@ -92,8 +85,7 @@ function readPartitionHeader(frame: Buffer, start: number, version: number): Par
   return {
     partition: frame.readInt32BE(start),
     errorCode: frame.readInt16BE(start + 4),
-    lastStableOffset: frame.readBigInt64BE(start + 14),
-    logStartOffset: logStartBytes ? frame.readBigInt64BE(start + 22) : -1n,
+    highWatermark: frame.readBigInt64BE(start + 6),
     abortedTransactions,
     end: at + (version >= 11 ? 4 : 0),
   };

@@ -21,12 +21,22 @@ export type FetchTap = {
   take(ticket: bigint): Fetched | null;
 };
 
-export function createFetchTap(hooks: Omit<FetchHooks, 'onRecords'>): FetchTap {
+export function createFetchTap(hooks: Omit<FetchHooks, 'onRecords' | 'onEnd'>): FetchTap {
   const waiting = new Map<bigint, Fetched>();
+  const ends = new Map<string, bigint>();
+  const onEnd = (topic: string, partition: number, end: bigint): void => {
+    const key = `${topic}:${partition}`;
+    const before = ends.get(key) ?? end;
+    ends.set(key, end);
+    if (end < before) hooks.onOutOfRange(topic, partition);
+  };
   let nextTicket = 1n;
+  const forget = (held: bigint[]): void => {
+    for (const ticket of held.splice(0)) waiting.delete(ticket);
+  };
   const rewrite = (frame: Buffer, version: number, connection: Connection): Buffer => {
     // kafkajs asks a broker for more only when it has handled all it got: earlier tickets of this connection are void.
-    for (const ticket of connection.held.splice(0)) waiting.delete(ticket);
+    forget(connection.held);
     const mine = connection.responses;
     return rewriteFetchResponse(frame, version, {
       onRecords: (records) => {
@@ -36,6 +46,7 @@ export function createFetchTap(hooks: Omit<FetchHooks, 'onRecords'>): FetchTap {
         return ticket;
       },
       ...hooks,
+      onEnd,
     });
   };
   return {
@@ -43,7 +54,7 @@ export function createFetchTap(hooks: Omit<FetchHooks, 'onRecords'>): FetchTap {
       const options = { host, port, ...(net.isIP(host) ? {} : { servername: host }), ...ssl };
       const socket = ssl ? tls.connect(options, onConnect) : net.connect({ host, port }, onConnect);
       socket.setKeepAlive(true, KEEP_ALIVE_MS);
-      tapSocket(socket, rewrite);
+      tapSocket(socket, { rewrite, forget });
       return socket;
     },
     take: (ticket) => {
@@ -66,8 +77,21 @@ type Connection = {
 };
 
 /** Watches requests for fetches and hands kafkajs whole frames, those of fetches rewritten. */
-function tapSocket(socket: net.Socket, rewrite: (frame: Buffer, version: number, connection: Connection) => Buffer): void {
+function tapSocket(
+  socket: net.Socket,
+  tap: { rewrite: (frame: Buffer, version: number, connection: Connection) => Buffer; forget: (held: bigint[]) => void },
+): void {
   const connection: Connection = { fetches: new Map(), held: [], responses: 0, buffer: Buffer.alloc(0) };
+  // A response that is none of a form known here goes to kafkajs as it came, in bytes of its own.
+  const rewritten = (frame: Buffer, version: number): Buffer => {
+    try {
+      return tap.rewrite(frame, version, connection);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return Buffer.from(frame);
+    }
+  };
+  socket.once('close', () => tap.forget(connection.held));
   const { fetches } = connection;
   const write = socket.write.bind(socket) as (data: Buffer, ...rest: unknown[]) => boolean;
   const tappedWrite = (data: Buffer, ...rest: unknown[]): boolean => {
@@ -93,7 +117,7 @@ function tapSocket(socket: net.Socket, rewrite: (frame: Buffer, version: number,
       const version = frame.length >= PREFIX_BYTES ? fetches.get(frame.readInt32BE(4)) : undefined;
       if (version === undefined) return deliver(frame);
       fetches.delete(frame.readInt32BE(4));
-      deliver(rewrite(frame, version, connection));
+      deliver(rewritten(frame, version));
     });
     return on('data', assemble as (...args: never[]) => void);
   };

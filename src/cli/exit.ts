@@ -26,7 +26,6 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 function causeOf(error: LakeError): string | null {
   let deepest: unknown = error.cause;
   while (deepest instanceof Error && deepest.cause !== undefined) deepest = deepest.cause;
-  if (deepest === undefined || deepest === error.cause) deepest = error.cause;
   const text = deepest === undefined ? '' : messageOf(deepest).split('\n')[0];
   return text && !error.message.includes(text) ? text : null;
 }

@@ -10,6 +10,7 @@ export async function ingestCommand(context: CommandContext): Promise<ExitCode> 
   const { flags, log } = context;
   const mode = oneOf(flags.text('mode') ?? 'all', ['all', 'lake', 'warehouse'], '--mode');
   const onGap = oneOf(flags.text('onGap') ?? 'stop', ['stop', 'record'], '--on-gap');
+  if (flags.text('feed')?.trim() === '') throw new LakeError('usage', '--feed is empty; leave it out for all feeds');
   const config = configOf(context);
   const feeds = lakeStreams(context, chosenFeeds(config, flags.list('feed')), mode);
   log.info('ingest_started', { target: 'lake', feeds: feeds.map((feed) => feed.name).join(','), path: config.lake.path });

@@ -78,14 +78,15 @@ function textOf(key: Uint8Array): string | null {
   }
 }
 
-/** Top-level names that nobody reads, in a sample from the chunk's start. */
-export function unknownNames(chunk: Chunk, known: ReadonlySet<string>): string[] {
+/** Top-level names that nobody reads, in a sample from the chunk's start or in all of it. */
+export function unknownNames(chunk: Chunk, known: ReadonlySet<string>, where: 'sample' | 'all'): string[] {
   const found = new Set<string>();
   const at = walker(chunk.values);
-  for (let index = 0, bytes = 0; index < Math.min(chunk.count, SAMPLE_MESSAGES) && bytes < SAMPLE_BYTES; index += 1) {
+  const [messagesMax, bytesMax] = where === 'all' ? [chunk.count, Number.POSITIVE_INFINITY] : [SAMPLE_MESSAGES, SAMPLE_BYTES];
+  for (let index = 0, bytes = 0; index < Math.min(chunk.count, messagesMax) && bytes < bytesMax; index += 1) {
     const value = at(index);
     bytes += value.length;
-    if (value.length > SAMPLE_BYTES) continue;
+    if (value.length > bytesMax) continue;
     for (const name of topNames(utf8.decode(value))) if (!known.has(name)) found.add(name);
   }
   return [...found].sort();

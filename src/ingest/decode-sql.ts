@@ -5,7 +5,8 @@ import { type Column, duckdbType } from '../model/columns.ts';
 import { MICROS_MAX, MICROS_MIN } from '../model/convert-time.ts';
 import type { Value } from '../model/convert-value.ts';
 import type { FieldType } from '../model/feed.ts';
-import { type FastPlan, judged } from './decode-fast.ts';
+import type { FastPlan } from './decode-fast.ts';
+import { judged } from './hostile-text.ts';
 
 /** Per connection, remade for each chunk: the coordinates of its messages, in order. */
 export const LINEAGE_TABLE = 'lake_chunk';
@@ -62,7 +63,7 @@ export function messagesSql(keys: 'text' | 'hex' | null): string {
 
 /** Both counts must be the chunk's: a positional join would otherwise give messages the coordinates of others. */
 export const messagesCountSql = (keys: 'text' | 'hex' | null): string =>
-  `SELECT count(_v) AS messages, count(${keys === null ? '_v' : '_raw_key'}) AS keys FROM temp.${MESSAGES_TABLE}`;
+  `SELECT count(*) AS messages, count(${keys === null ? '*' : '_raw_key'}) AS keys FROM temp.${MESSAGES_TABLE}`;
 
 export type FastInsert = {
   readonly rows: string;

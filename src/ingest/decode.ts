@@ -9,8 +9,9 @@ import { isZone } from '../model/convert-time.ts';
 import type { Feed } from '../model/feed.ts';
 import type { Chunk } from './chunk.ts';
 import { type ChunkMessage, messagesAt, unknownNames } from './chunk-read.ts';
-import { type FastPlan, fastPlan, mayBeHostile } from './decode-fast.ts';
+import { type FastPlan, fastPlan } from './decode-fast.ts';
 import * as sql from './decode-sql.ts';
+import { mayBeHostile } from './hostile-text.ts';
 
 export type DecodePlan = {
   readonly feed: string;
@@ -22,6 +23,15 @@ export type DecodePlan = {
   readonly shape: sql.RowShape;
   /** null: nothing of this feed is worth asking DuckDB for; every message is decoded exactly. */
   readonly fast: FastPlan | null;
+  readonly names: 'sample' | 'all';
+};
+
+export type PlanOptions = {
+  /** Gives the day. */
+  readonly timezone: string;
+  readonly schemaVersion: number;
+  /** Where names that no field reads are looked for: at the start of a chunk, or, when they become columns, everywhere. */
+  readonly names?: 'sample' | 'all';
 };
 
 /** The two tables of a batch, as quoted SQL names. */
@@ -47,12 +57,12 @@ export type Decoded = {
   readonly fastError: string | null;
   /** Dead letters per partition; partitions without any are absent. */
   readonly deadLetters: ReadonlyMap<number, number>;
-  /** Top-level names seen that no field reads (looked for in the first 1,000 messages of a chunk). */
+  /** Top-level names seen that no field reads; by default looked for in the first 1,000 messages of a chunk. */
   readonly drift: readonly string[];
 };
 
 /** Prepares a feed whose field types are all known. `timezone` gives the day. Throws config_invalid. */
-export function decodePlan(feed: Feed, options: { readonly timezone: string; readonly schemaVersion: number }): DecodePlan {
+export function decodePlan(feed: Feed, options: PlanOptions): DecodePlan {
   const message = messagePlan(feed);
   if (!isZone(options.timezone)) {
     throw new LakeError('config_invalid', `there is no time zone ${JSON.stringify(options.timezone)}`);
@@ -67,7 +77,9 @@ export function decodePlan(feed: Feed, options: { readonly timezone: string; rea
   return {
     feed: feed.name,
     columns: [...valueColumns(feed), ...lineageColumns(feed), DAY_COLUMN],
-    ...options,
+    timezone: options.timezone,
+    schemaVersion: options.schemaVersion,
+    names: options.names ?? 'sample',
     message,
     shape: {
       values: message.keepUnknown ? [...values, { column: 'extra', type: 'extra' }] : values,
@@ -111,7 +123,7 @@ export async function decodeChunk(
   }
   const refused = [...deadLetters.values()].reduce((sum, count) => sum + count, 0);
   assert(rows + refused === chunk.count, `${chunk.count} messages became ${rows} rows and ${refused} dead letters`);
-  return { rows, fastRows, fastError, deadLetters, drift: unknownNames(chunk, plan.message.known) };
+  return { rows, fastRows, fastError, deadLetters, drift: unknownNames(chunk, plan.message.known, plan.names) };
 }
 
 const allOf = (chunk: Chunk): number[] => Array.from({ length: chunk.count }, (_, index) => index);

@@ -43,8 +43,17 @@ export type RunOutcome =
   /** Another writer was first: everything staged is to be dropped and read again from the target's positions. */
   | { readonly kind: 'read_again' };
 
+/** What Kafka said of the topic; `again`: it was asked a second time. */
+type Known = { readonly bounds: TopicBounds; readonly starts: Starts; readonly again?: boolean };
+
 /** `fetchAt`: where the next record set must begin, so that none is taken that was fetched before a seek (PROTOCOL K2). */
-type Reading = { readonly position: bigint; readonly check: LastMessage | null; readonly fetchAt: bigint };
+type Reading = {
+  readonly position: bigint;
+  readonly check: LastMessage | null;
+  readonly fetchAt: bigint;
+  /** What the target held when it was last asked. */
+  readonly from: bigint;
+};
 
 export class FeedRun {
   readonly feed: Feed;
@@ -82,8 +91,8 @@ export class FeedRun {
     return seeks;
   }
 
-  private async resumePartition(partition: number, known: { bounds: TopicBounds; starts: Starts }): Promise<Offset> {
-    const { feed, onGap } = this.options;
+  private async resumePartition(partition: number, known: Known): Promise<Offset> {
+    const { feed, onGap, admin, config } = this.options;
     const bounds = known.bounds.get(partition);
     if (!bounds)
       throw new LakeError('topic_missing', `topic ${feed.topic} has no partition ${partition}`, { where: { topic: feed.topic } });
@@ -96,7 +105,7 @@ export class FeedRun {
     const where = { feed: feed.name, topic: feed.topic, partition, target: 'lake' };
     switch (plan.kind) {
       case 'read':
-        this.reading.set(partition, { position: plan.position, check: plan.check, fetchAt: plan.seek });
+        this.reading.set(partition, { position: plan.position, check: plan.check, fetchAt: plan.seek, from: plan.position });
         return plan.seek;
       case 'left_out': {
         const reason = feed.start.kind === 'group' ? 'takeover' : `start ${feed.start.kind}`;
@@ -104,6 +113,13 @@ export class FeedRun {
         return this.resumePartition(partition, known);
       }
       case 'beyond_end':
+        // Bounds that are older than the fold may end before what another member has committed since.
+        if (!known.again)
+          return this.resumePartition(partition, {
+            ...known,
+            bounds: await topicBounds(admin, config.kafka, feed.topic),
+            again: true,
+          });
         throw new LakeError(
           'topic_truncated',
           `partition ${partition} ends at ${plan.end}, before the position ${plan.position}: topic ${feed.topic} lost messages or was created anew`,
@@ -128,7 +144,10 @@ export class FeedRun {
   private async recordGap(gap: Gap, level: 'info' | 'warn'): Promise<void> {
     const { feed, log, signal } = this.options;
     const answer = await this.lake.recordGaps([gap], signal);
-    if (answer.kind !== 'committed') this.lost(answer);
+    if (answer.kind !== 'committed') {
+      this.lost(answer);
+      return;
+    }
     log[level]('gap_recorded', {
       feed: feed.name,
       target: 'lake',
@@ -136,7 +155,6 @@ export class FeedRun {
       partition: gap.partition,
       offsets: `${gap.start}-${gap.end}`,
       reason: gap.reason,
-      answer: answer.kind,
     });
   }
 
@@ -145,7 +163,12 @@ export class FeedRun {
     if (!reading || reading.fetchAt !== fetchedOffset) return;
     this.stage.take(fetched, reading.position, reading.check);
     const { nextOffset } = fetched;
-    this.reading.set(fetched.partition, { position: later(nextOffset, reading.position), check: null, fetchAt: nextOffset });
+    this.reading.set(fetched.partition, {
+      ...reading,
+      position: later(nextOffset, reading.position),
+      check: null,
+      fetchAt: nextOffset,
+    });
   }
 
   get full(): boolean {
@@ -181,8 +204,9 @@ export class FeedRun {
   private async commitBatch(batch: StagedBatch, open: OpenBatch): Promise<RunOutcome> {
     const { flush, signal, log, nowMs } = this.options;
     const startedMs = nowMs();
+    const counts = [...this.refusals, { atMs: startedMs, messages: batch.rows + batch.deadLetters, refused: batch.deadLetters }];
     const commit = async (): Promise<CommitAnswer> => {
-      const refused = await this.tooManyRefused(batch);
+      const refused = await this.tooManyRefused(batch, counts);
       if (refused) throw refused;
       return flush((connection) => this.lake.commit(connection, batch, signal));
     };
@@ -191,6 +215,7 @@ export class FeedRun {
     });
     if (answer.kind !== 'committed') return this.lost(answer);
     this.conflicts = 0;
+    this.refusals = keepRecent(counts, nowMs());
     const messages = batch.ranges.reduce((sum, range) => sum + range.messages, 0);
     this.messages += messages;
     log.info('batch_committed', {
@@ -216,7 +241,8 @@ export class FeedRun {
     const { stopped, version } = answer.state;
     if (stopped) throw stoppedError(this.feed, stopped);
     const reason = answer.kind === 'fenced' ? 'fenced' : answer.reason;
-    this.conflicts++;
+    // A schema that grew while this batch committed is our own doing as often as another's.
+    if (reason !== 'epoch' && reason !== 'schema') this.conflicts++;
     this.options.log.warn('commit_conflicted', {
       feed: this.feed.name,
       target: 'lake',
@@ -237,23 +263,21 @@ export class FeedRun {
   }
 
   /** DESIGN §6: a wrong schema is noticed before the refused messages are committed. */
-  private async tooManyRefused(batch: StagedBatch): Promise<LakeError | null> {
+  private async tooManyRefused(batch: StagedBatch, counts: readonly RefusalCount[]): Promise<LakeError | null> {
     const { feed, nowMs, signal } = this.options;
-    const messages = batch.rows + batch.deadLetters;
-    const counts = [...this.refusals, { atMs: nowMs(), messages, refused: batch.deadLetters }];
     const verdict = judgeRefusals(counts, feed.deadLettersMaxRatio, nowMs());
-    if (verdict.kind === 'fine') {
-      this.refusals = keepRecent(counts, nowMs());
-      return null;
-    }
+    if (verdict.kind === 'fine') return null;
     const reason = `${verdict.refused} of the last ${verdict.messages} messages do not fit its schema`;
-    await this.lake.stop(reason, signal);
+    for (let attempt = 1; attempt <= CONFLICTS_MAX; attempt++) {
+      const answer = await this.lake.stop(reason, signal);
+      if (answer.kind === 'committed' || answer.state.stopped) break;
+    }
     return new LakeError(
       'schema_refuses',
       `feed ${feed.name} is stopped: ${reason}; none of this batch was taken, nothing is lost`,
       {
-        where: { feed: feed.name, topic: feed.topic, target: 'lake' },
-        todo: `see why:  lake plan ${feed.name}; correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
+        where: { feed: feed.name, topic: feed.topic, target: 'lake', offset: batch.ranges[0]?.start ?? 0n },
+        todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
       },
     );
   }

@@ -10,11 +10,11 @@ import type { Feed, Field } from '../model/feed.ts';
 import { inferFields, inferTypes, widen } from '../model/infer.ts';
 import { canonicalJson, type JsonValue } from '../model/json-fields.ts';
 import { fieldFromJson, fieldToJson } from '../model/pinned-schema.ts';
+import { SEPARATOR } from './chunk-bytes.ts';
 import { decodePlan } from './decode.ts';
 import type { InForce } from './stage.ts';
 
 const PIN_TRIES_MAX = 5;
-const SEPARATOR = '\u001e';
 
 export type FeedSchema = {
   /** null: nothing is declared and nothing was inferred yet. */
@@ -44,7 +44,10 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     if (schema === null) return null;
     if (known?.version !== schema.version || known.epoch !== epoch) {
       const fields = pinned();
-      const plan = decodePlan({ ...feed, fields }, { timezone, schemaVersion: schema.version });
+      const plan = decodePlan(
+        { ...feed, fields },
+        { timezone, schemaVersion: schema.version, names: isInferred ? 'all' : 'sample' },
+      );
       known = { version: schema.version, epoch, inForce: { plan, epoch } };
     }
     return known.inForce;
@@ -67,7 +70,7 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
         return;
       }
       // Someone else pinned at the same moment. What is inferred gives way to it; what is declared is compared again.
-      if (evidence === 'inferred' && lake.state().schema) return;
+      if (evidence !== 'declared' && lake.state().schema) return;
     }
     throw new LakeError(
       'fenced',
@@ -84,7 +87,9 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     },
     infer: async (values) => {
       const texts = textsOf(values);
-      await pin(feed.fields === null ? inferFields(texts) : inferTypes(feed.fields, texts), 'inferred');
+      const fields = feed.fields === null ? inferFields(texts) : inferTypes(feed.fields, texts);
+      checkEventTime(feed, fields);
+      await pin(fields, 'inferred');
     },
     widen: async (values) => {
       const before = isInferred ? pinned() : null;
@@ -97,7 +102,19 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
   };
 }
 
-const textsOf = (values: Uint8Array): string[] => new TextDecoder().decode(values).split(SEPARATOR);
+const textsOf = (values: Uint8Array): string[] => new TextDecoder().decode(values).split(String.fromCharCode(SEPARATOR));
+
+/** What is inferred may not serve as the event time; said before it is pinned. */
+function checkEventTime(feed: Feed, fields: readonly Field[]): void {
+  if (feed.eventTime === null) return;
+  const field = fields.find(({ name }) => name === feed.eventTime);
+  if (field?.type?.kind === 'timestamp' || field?.type?.kind === 'date') return;
+  const found = field?.type ? `was inferred as ${typeName(field.type)}` : 'is in no message of the first chunk';
+  throw new LakeError('schema_refuses', `event_time ${feed.eventTime} of feed ${feed.name} ${found}`, {
+    where: { feed: feed.name, topic: feed.topic },
+    todo: `declare it in feeds.json:  "schema": { "fields": { "${feed.eventTime}": { "type": "TIMESTAMP", "format": "epoch_ms" } } }`,
+  });
+}
 
 function parseTypeName(text: string): NonNullable<Field['type']> {
   const parsed = parseFieldType(text);

@@ -21,7 +21,7 @@ export async function measureGoal(admin: KafkaAdmin, config: Config, runs: reado
   for (const run of runs) ends.set(run.feed.topic, await topicBounds(admin, config.kafka, run.feed.topic));
   const leftOf = (run: FeedRun): { partition: number; end: bigint; left: bigint }[] =>
     [...(ends.get(run.feed.topic) ?? [])].map(([partition, { low, end }]) => {
-      const position: bigint = run.lake.state().positions.get(partition)?.position ?? run.reading.get(partition)?.position ?? low;
+      const position: bigint = run.lake.state().positions.get(partition)?.position ?? run.reading.get(partition)?.from ?? low;
       return { partition, end, left: end > position ? end - position : 0n };
     });
   const left = (some: readonly FeedRun[]): bigint => some.flatMap(leftOf).reduce((sum, one) => sum + one.left, 0n);

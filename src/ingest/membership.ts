@@ -54,8 +54,11 @@ export class Membership {
     return this.inOrder(async () => {
       const partitions = [...run.reading.keys()];
       if (mine !== this.newest || partitions.length === 0 || !this.options.live().includes(run)) return;
+      const { topic } = run.feed;
+      // Until the seek nothing is fetched, so that position and fetch cannot part ways.
+      for (const partition of partitions) this.options.consumer().leaveAlone({ topic, partition });
       for (const [partition, offset] of await this.resume(run, partitions, () => mine !== this.newest)) {
-        this.options.consumer().seek({ topic: run.feed.topic, partition }, offset);
+        this.options.consumer().seek({ topic, partition }, offset);
       }
       this.options.changes.notify();
     });

@@ -10,10 +10,12 @@ import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Budget, hasRoom, toRelieve } from './budget.ts';
 import type { Changes } from './changes.ts';
+import { FEED_ERRORS } from './feed-errors.ts';
 import type { FeedRun } from './feed-run.ts';
 import { type Goal, inStep, measureGoal, missingTopics } from './goal.ts';
 import { Membership } from './membership.ts';
 import { Rejoin } from './rejoin.ts';
+import { STALLED_MS_MAX, Stall } from './stall.ts';
 
 export type PipelineOptions = {
   readonly config: Config;
@@ -45,20 +47,6 @@ const TICK_MS = 100;
 /** Once a second. */
 const REFRESH_TICKS = 10;
 const TIDY_MS = 60_000;
-/** DESIGN §3: `--until-caught-up` gives up after this long without progress. */
-const STALLED_MS_MAX = 5 * 60_000;
-
-/** Errors that concern one feed only; the others go on. */
-export const FEED_ERRORS: ReadonlySet<string> = new Set([
-  'schema_refuses',
-  'feed_stopped',
-  'topic_missing',
-  'topic_recreated',
-  'topic_truncated',
-  'offset_out_of_range',
-  'message_format',
-  'fenced',
-]);
 
 export async function runPipeline(options: PipelineOptions): Promise<PipelineResult> {
   const pipeline = new Pipeline(options);
@@ -79,9 +67,7 @@ class Pipeline {
   private fatal: unknown = null;
   private finished = false;
   private stopping = false;
-  private progressMs: number;
-  private progressLeft = -1n;
-  private progressMessages = -1;
+  private readonly stall: Stall;
   private tidyMs: number;
   private refreshing = false;
   private ticks = 0;
@@ -89,7 +75,7 @@ class Pipeline {
   constructor(options: PipelineOptions) {
     this.options = options;
     this.failures = new Map(options.failures);
-    this.progressMs = options.nowMs();
+    this.stall = new Stall(options.nowMs());
     this.tidyMs = options.nowMs();
     this.runs = new Map(options.runs.map((run) => [run.feed.topic, run]));
     const handlers: ConsumerHandlers = {
@@ -97,6 +83,7 @@ class Pipeline {
       room: () => this.room(),
       take: (fetched, fetchedOffset) => this.take(fetched, fetchedOffset),
       outOfRange: (partition) => this.outOfRange(partition),
+      unreadable: (partition, offset) => this.unreadable(partition, offset),
       unknownTopic: () => this.rejoin.unknownTopic(),
       crashed: (error, restarting) => this.rejoin.crashed(error, restarting),
     };
@@ -194,7 +181,8 @@ class Pipeline {
 
   private closeDue(run: FeedRun): void {
     if (run.committing || run.stage.batch === null) return;
-    if (run.due || run.stage.failed || this.goal?.allTaken(run)) this.commit(run).catch(() => undefined);
+    const last = this.goal?.allTaken(run) && this.goal.left([run]) > 0n;
+    if (run.due || run.stage.failed || last) this.commit(run).catch(() => undefined);
   }
 
   private async commit(run: FeedRun): Promise<void> {
@@ -223,7 +211,8 @@ class Pipeline {
 
   private caughtUp(): boolean {
     if (!this.goal || !this.inStep) return false;
-    return this.goal.left(this.live()) === 0n && this.live().every((run) => run.stage.batch === null && !run.committing);
+    // What came after the goal was set may still be staged; it is committed on the way out.
+    return this.goal.left(this.live()) === 0n;
   }
 
   private report(): void {
@@ -231,14 +220,9 @@ class Pipeline {
     const messages = runs.reduce((sum, run) => sum + run.messages, 0);
     const left = this.goal?.left(this.live()) ?? 0n;
     onProgress({ messages, done: this.goal ? this.goal.total - left : BigInt(messages), total: this.goal?.total ?? null });
-    if (left !== this.progressLeft || messages !== this.progressMessages) {
-      this.progressLeft = left;
-      this.progressMessages = messages;
-      this.progressMs = nowMs();
-    } else if (this.goal && left > 0n && nowMs() - this.progressMs > STALLED_MS_MAX) {
-      const names = this.goal.leftNames(this.live());
-      this.die(new LakeError('no_progress', `no message came for ${STALLED_MS_MAX / 60_000} minutes; still to read: ${names}`));
-    }
+    if (!this.goal || !this.stall.isStalled({ left, messages, nowMs: nowMs() })) return;
+    const names = this.goal.leftNames(this.live());
+    this.die(new LakeError('no_progress', `no message came for ${STALLED_MS_MAX / 60_000} minutes; still to read: ${names}`));
   }
 
   /** In quiet moments: positions that other members moved, and what crashed writers left. */
@@ -250,14 +234,16 @@ class Pipeline {
       if (tidy) this.tidyMs = this.options.nowMs();
       for (const run of this.live()) {
         if (run.committing) continue;
-        if (this.goal) await run.lake.refresh();
-        if (tidy) await run.lake.tidy();
+        await this.refreshRun(run, tidy).catch((error) => this.failed(run, error));
       }
-    } catch (error) {
-      this.die(error);
     } finally {
       this.refreshing = false;
     }
+  }
+
+  private async refreshRun(run: FeedRun, tidy: boolean): Promise<void> {
+    if (this.goal) await run.lake.refresh();
+    if (tidy) await run.lake.tidy();
   }
 
   private live(): readonly FeedRun[] {
@@ -284,6 +270,15 @@ class Pipeline {
   private outOfRange({ topic }: TopicPartition): void {
     const run = this.runs.get(topic);
     if (run && this.isLive(run)) this.membership.readAgain(run).catch((error) => this.failed(run, error));
+  }
+
+  private unreadable({ topic, partition }: TopicPartition, offset: bigint): void {
+    const run = this.runs.get(topic);
+    const where = { topic, partition, offset, target: 'lake' };
+    const error = new LakeError('message_format', `partition ${partition} of topic ${topic} cannot be read at offset ${offset}`, {
+      where,
+    });
+    if (run && this.isLive(run)) this.failed(run, error);
   }
 
   private async stopMissing(): Promise<number> {

@@ -28,6 +28,8 @@ const ASK_AGAIN_MS = 1_000;
 export class Rejoin {
   private readonly options: RejoinOptions;
   private busy = false;
+  /** What came while another rejoin was under way. */
+  private next: (() => Promise<void>) | null = null;
 
   constructor(options: RejoinOptions) {
     this.options = options;
@@ -35,6 +37,7 @@ export class Rejoin {
 
   /** The broker says it has no such topic; after a restart that passes, so Kafka is asked. */
   unknownTopic(): void {
+    if (this.busy) return;
     this.alone(async () => {
       if ((await this.options.stopMissing()) > 0) await this.rejoin();
     });
@@ -70,7 +73,10 @@ export class Rejoin {
   }
 
   private alone(work: () => Promise<void>): void {
-    if (this.busy) return;
+    if (this.busy) {
+      this.next = work;
+      return;
+    }
     this.busy = true;
     work()
       .catch((error) => {
@@ -79,6 +85,9 @@ export class Rejoin {
       })
       .finally(() => {
         this.busy = false;
+        const { next } = this;
+        this.next = null;
+        if (next) this.alone(next);
       });
   }
 }

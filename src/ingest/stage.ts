@@ -2,16 +2,16 @@
 // tables, in order, while the next ones fill. Nothing is durable here; dropping a stage loses only work.
 // Invariant: a batch's ranges tile what was taken, and every message in them is a row, a dead letter or a tombstone.
 
-import { createHash } from 'node:crypto';
 import type { Fetched } from '../broker/fetch-response.ts';
 import { type RecordParts, readRecords } from '../broker/record-batch.ts';
 import { type Connection, run } from '../duckdb/connection.ts';
-import { assert, LakeError } from '../errors.ts';
+import { assert } from '../errors.ts';
 import { type BatchFacts, newProgress, type PartitionProgress, type StagedBatch, toRange } from '../model/batch.ts';
 import type { LastMessage } from '../model/log-entry.ts';
 import { type Offset, toOffset } from '../model/offsets.ts';
 import { ChunkBuilder } from './chunk-builder.ts';
 import { appendDeadLetters, createStagedTables, type DecodePlan, decodeChunk, type StagedTables } from './decode.ts';
+import { assertSame, LastSeen, messageOf } from './last-message.ts';
 
 /** The schema a batch is decoded with, and the epoch it stands for. */
 export type InForce = { readonly plan: DecodePlan; readonly epoch: number };
@@ -117,10 +117,14 @@ export class Stage {
     const { open, decoding, generation } = this;
     if (!open) return null;
     this.open = null;
-    await decoding;
-    if (generation !== this.generation) {
+    const given = await decoding.then(
+      () => generation === this.generation,
+      (error: unknown) => ({ error }),
+    );
+    if (given !== true) {
       if (open.tables) await this.discard(open.tables);
-      return null;
+      if (given === false) return null;
+      throw given.error;
     }
     const tables = open.tables;
     assert(tables || open.rows + open.deadLetters === 0, 'rows without tables');
@@ -219,10 +223,9 @@ export class Stage {
   }
 
   private async decodeInto(open: OpenBatch, { chunk, refused }: ReturnType<ChunkBuilder['build']>): Promise<void> {
-    if (!open.inForce && !this.options.inForce() && chunk) await this.options.infer(chunk.values);
+    if (!open.inForce && !this.options.inForce()) await this.options.infer(chunk?.values ?? new Uint8Array());
     const inForce = open.inForce ?? this.options.inForce();
-    if (!inForce)
-      throw new LakeError('schema_refuses', `no message of the first batch shows the fields of feed ${this.options.feed}`);
+    assert(inForce, `feed ${this.options.feed} has a schema once it is inferred`);
     open.inForce = inForce;
     const { plan } = inForce;
     await this.options.decode(async (connection) => {
@@ -248,44 +251,6 @@ async function settled(work: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
 }
 
-/** Remembers where the newest record lies, so that only the last of a fetch is hashed. */
-class LastSeen {
-  private bytes: Buffer | null = null;
-  private readonly part: RecordParts = {
-    offset: 0,
-    timestampMs: 0,
-    keyStart: 0,
-    keyLength: 0,
-    valueStart: 0,
-    valueLength: 0,
-    headersStart: 0,
-    headerCount: 0,
-  };
-
-  set(bytes: Buffer, part: RecordParts): void {
-    this.bytes = bytes;
-    this.part.offset = part.offset;
-    this.part.timestampMs = part.timestampMs;
-    this.part.keyStart = part.keyStart;
-    this.part.keyLength = part.keyLength;
-    this.part.valueStart = part.valueStart;
-    this.part.valueLength = part.valueLength;
-  }
-
-  message(): LastMessage | null {
-    return this.bytes && messageOf(this.bytes, this.part);
-  }
-}
-
-function assertSame(check: LastMessage, where: { topic: string; partition: number }, found: LastMessage): void {
-  if (found.hash === check.hash && found.timestampMs === check.timestampMs) return;
-  throw new LakeError(
-    'topic_recreated',
-    `topic ${where.topic} was created anew: offset ${check.offset} of partition ${where.partition} holds another message than the one committed from it`,
-    { where: { ...where, offset: check.offset } },
-  );
-}
-
 function progressOf(batch: OpenBatch, partition: number, position: Offset): PartitionProgress {
   const known = batch.progress.get(partition);
   assert(!known || known.end === position, `partition ${partition} was taken at ${position} after ${known?.end}`);
@@ -299,13 +264,4 @@ function countDeadLetters(open: OpenBatch, partition: number, count: number): vo
   assert(progress, `dead letters of partition ${partition}, which is not in the batch`);
   progress.deadLetters += count;
   open.deadLetters += count;
-}
-
-/** PROTOCOL K4: enough to tell whether the same message is still at its offset. */
-function messageOf(bytes: Buffer, part: RecordParts): LastMessage {
-  const hash = createHash('sha256');
-  hash.update(`${part.keyLength},${part.valueLength};`);
-  if (part.keyLength > 0) hash.update(bytes.subarray(part.keyStart, part.keyStart + part.keyLength));
-  if (part.valueLength > 0) hash.update(bytes.subarray(part.valueStart, part.valueStart + part.valueLength));
-  return { offset: toOffset(BigInt(part.offset)), timestampMs: part.timestampMs, hash: hash.digest('hex').slice(0, 32) };
 }

@@ -13,9 +13,10 @@ import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
 import { ENGINE_FOLDER } from '../model/paths.ts';
 import { Changes, serial } from './changes.ts';
+import { FEED_ERRORS } from './feed-errors.ts';
 import { FeedRun, stoppedError } from './feed-run.ts';
 import { feedSchema } from './feed-schema.ts';
-import { FEED_ERRORS, type PipelineResult, type Progress, runPipeline } from './pipeline.ts';
+import { type PipelineResult, type Progress, runPipeline } from './pipeline.ts';
 import { Stage, type WorkQueue } from './stage.ts';
 
 export type IngestOptions = {

@@ -94,6 +94,8 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
     enable: (signal) => commit(propose({ kind: 'stop', stop: { reason: null } }), signal),
     tidy: async () => {
       await log.rollForward();
+      // Who slept for an hour may have been fenced itself.
+      if (log.state().fenced.has(log.writer)) log = await open();
       await log.cleanUpAbandoned({ ageMsMin: ABANDONED_MS });
       await log.sweepRemoved({ ageMsMin: REMOVED_KEPT_MS });
     },

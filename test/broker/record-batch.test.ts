@@ -266,6 +266,7 @@ describe('a fetch response', () => {
       onRecords: (fetched: Omit<Fetched, 'isCurrent'>) => BigInt(taken.push(fetched)) + 76n,
       onOutOfRange: () => {},
       onUnknownTopic: () => {},
+      onEnd: () => {},
     };
     const rewritten = rewriteFetchResponse(
       responseOf(version, Buffer.concat([records, records.subarray(0, 20)])),
@@ -278,8 +279,6 @@ describe('a fetch response', () => {
         partition: 3,
         records,
         nextOffset: 9n,
-        lastStableOffset: 90n,
-        logStartOffset: version >= 5 ? 5n : -1n,
         abortedTransactions: [{ producerId: 7n, firstOffset: 2n }],
       },
     ]);
@@ -290,7 +289,7 @@ describe('a fetch response', () => {
 
   test('without a complete batch stays as it is', () => {
     const response = responseOf(11, records.subarray(0, 40));
-    const hooks = { onRecords: () => 1n, onOutOfRange: () => {}, onUnknownTopic: () => {} };
+    const hooks = { onRecords: () => 1n, onOutOfRange: () => {}, onUnknownTopic: () => {}, onEnd: () => {} };
     expect(rewriteFetchResponse(response, 11, hooks)).toEqual(response);
   });
 
@@ -300,6 +299,7 @@ describe('a fetch response', () => {
       onRecords: () => 1n,
       onOutOfRange: (topic: string, partition: number) => told.push(`${topic}:${partition}`),
       onUnknownTopic: () => {},
+      onEnd: () => {},
     };
     rewriteFetchResponse(responseOf(11, Buffer.alloc(0), 1), 11, hooks);
     expect(told).toEqual(['t:3']);
