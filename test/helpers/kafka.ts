@@ -110,7 +110,11 @@ export function kafkaAt(bootstrap: string): TestKafka {
       });
       return name;
     },
-    deleteTopic: async (topic) => await (await admin.get()).deleteTopics({ topics: [topic] }),
+    deleteTopic: async (topic) => {
+      await (await admin.get()).deleteTopics({ topics: [topic] });
+      // kafkajs goes on asking for every topic it ever sent to, and fails for all when one is gone.
+      await producer.close();
+    },
     produce: async (topic, messages, { compression = 'none' } = {}) =>
       await sendAll(
         await producer.get(),
