@@ -17,8 +17,8 @@ export type ChunkMessage = {
 const SEPARATOR = 0x1e;
 const GROUP_MESSAGES = 8192;
 const GROUP_BYTES = 16 * 1024 * 1024;
-const SAMPLE_MESSAGES = 1000;
-const SAMPLE_BYTES = 1024 * 1024;
+const SAMPLE_MESSAGES = 100;
+const SAMPLE_BYTES = 128 * 1024;
 
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 const strictUtf8 = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });

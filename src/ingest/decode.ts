@@ -57,7 +57,7 @@ export type Decoded = {
   readonly fastError: string | null;
   /** Dead letters per partition; partitions without any are absent. */
   readonly deadLetters: ReadonlyMap<number, number>;
-  /** Top-level names seen that no field reads; by default looked for in the first 1,000 messages of a chunk. */
+  /** Top-level names seen that no field reads; by default looked for in the first 100 messages of a chunk. */
   readonly drift: readonly string[];
 };
 

@@ -6,23 +6,29 @@ import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
 import { typeName } from '../model/columns.ts';
-import type { Feed, Field } from '../model/feed.ts';
+import type { Feed, Field, FieldType } from '../model/feed.ts';
 import { inferFields, inferTypes, widen } from '../model/infer.ts';
 import { canonicalJson, type JsonValue } from '../model/json-fields.ts';
+import { JsonTextError, scanJson } from '../model/json-text.ts';
 import { fieldFromJson, fieldToJson } from '../model/pinned-schema.ts';
 import { SEPARATOR } from './chunk-bytes.ts';
 import { decodePlan } from './decode.ts';
 import type { InForce } from './stage.ts';
 
 const PIN_TRIES_MAX = 5;
+/** Enough for most feeds; a longer piece of advice is no advice. */
+const ADVISED_FIELDS_MAX = 40;
 
 export type FeedSchema = {
   /** null: nothing is declared and nothing was inferred yet. */
   inForce(): InForce | null;
   /** Pins the declared schema when the log holds another or none. */
   pinDeclared(): Promise<void>;
-  /** Infers what is not declared from the values of a chunk, and pins it; if another member was first, its schema counts. */
-  infer(values: Uint8Array): Promise<void>;
+  /**
+   * Infers what is not declared from the values of a chunk, and pins it; if another member was first, its schema counts. Values
+   * that are no objects say nothing and pin nothing: the answer is then a schema without columns, by which they are dead letters.
+   */
+  infer(values: Uint8Array): Promise<InForce>;
   /**
    * What the values of a chunk ask of an inferred schema that refuses some of them or does not know a name: columns added, types
    * widened, pinned. true: the schema changed, and everything staged is to be read again under it.
@@ -46,7 +52,7 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
       const fields = pinned();
       const plan = decodePlan(
         { ...feed, fields },
-        { timezone, schemaVersion: schema.version, names: isInferred ? 'all' : 'sample' },
+        { timezone, schemaVersion: schema.version, names: feed.fields === null ? 'all' : 'sample' },
       );
       known = { version: schema.version, epoch, inForce: { plan, epoch } };
     }
@@ -87,9 +93,13 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     },
     infer: async (values) => {
       const texts = textsOf(values);
-      const fields = feed.fields === null ? inferFields(texts) : inferTypes(feed.fields, texts);
-      checkEventTime(feed, fields);
-      await pin(fields, 'inferred');
+      if (texts.some(isObject)) {
+        const fields = feed.fields === null ? inferFields(texts) : inferTypes(feed.fields, texts);
+        checkEventTime(feed, fields);
+        await pin(fields, 'inferred');
+      }
+      const plan = () => decodePlan({ ...feed, fields: [], eventTime: null }, { timezone, schemaVersion: 0 });
+      return inForce() ?? { plan: plan(), epoch: lake.state().epoch };
     },
     widen: async (values) => {
       const before = isInferred ? pinned() : null;
@@ -102,7 +112,18 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
   };
 }
 
-const textsOf = (values: Uint8Array): string[] => new TextDecoder().decode(values).split(String.fromCharCode(SEPARATOR));
+/** A byte order mark stays: decoding refuses it. */
+const textsOf = (values: Uint8Array): string[] =>
+  new TextDecoder('utf-8', { ignoreBOM: true }).decode(values).split(String.fromCharCode(SEPARATOR));
+
+function isObject(text: string): boolean {
+  try {
+    return scanJson(text).kind === 'object';
+  } catch (error) {
+    if (error instanceof JsonTextError) return false;
+    throw error;
+  }
+}
 
 /** What is inferred may not serve as the event time; said before it is pinned. */
 function checkEventTime(feed: Feed, fields: readonly Field[]): void {
@@ -112,8 +133,25 @@ function checkEventTime(feed: Feed, fields: readonly Field[]): void {
   const found = field?.type ? `was inferred as ${typeName(field.type)}` : 'is in no message of the first chunk';
   throw new LakeError('schema_refuses', `event_time ${feed.eventTime} of feed ${feed.name} ${found}`, {
     where: { feed: feed.name, topic: feed.topic },
-    todo: `declare it in feeds.json:  "schema": { "fields": { "${feed.eventTime}": { "type": "TIMESTAMP", "format": "epoch_ms" } } }`,
+    todo: `declare its fields in feeds.json:  "schema": { "fields": ${advisedFields(feed.eventTime, fields)} }`,
   });
+}
+
+/** The inferred fields as a person would declare them, with the event time as the time that it may be. */
+function advisedFields(eventTime: string, fields: readonly Field[]): string {
+  const others = fields.filter(({ name }) => name !== eventTime).slice(0, ADVISED_FIELDS_MAX);
+  const found = fields.find(({ name }) => name === eventTime);
+  const advised = others.map(({ name, from, type }): [string, JsonValue] => {
+    const text = type ? typeName(type) : 'VARCHAR';
+    return [name, from[0] === name ? text : { type: text, from: [...from].join('.') }];
+  });
+  return JSON.stringify(Object.fromEntries([...advised, [eventTime, timeOf(found?.type ?? null)]]));
+}
+
+function timeOf(type: FieldType | null): JsonValue {
+  if (type === null) return 'TIMESTAMP';
+  const isNumber = type.kind === 'bigint' || type.kind === 'decimal' || type.kind === 'double';
+  return { type: 'TIMESTAMP', format: isNumber ? 'epoch_ms' : '%Y-%m-%d %H:%M:%S' };
 }
 
 function parseTypeName(text: string): NonNullable<Field['type']> {

@@ -9,7 +9,7 @@ import { assert } from '../errors.ts';
 import { type BatchFacts, newProgress, type PartitionProgress, type StagedBatch, toRange } from '../model/batch.ts';
 import type { LastMessage } from '../model/log-entry.ts';
 import { type Offset, toOffset } from '../model/offsets.ts';
-import { ChunkBuilder } from './chunk-builder.ts';
+import { type BuiltChunk, ChunkBuilder } from './chunk-builder.ts';
 import { appendDeadLetters, createStagedTables, type DecodePlan, decodeChunk, type StagedTables } from './decode.ts';
 import { assertSame, LastSeen, messageOf } from './last-message.ts';
 
@@ -21,7 +21,7 @@ export class SchemaGrown extends Error {}
 
 export type OpenBatch = {
   readonly id: string;
-  /** null: the schema of this feed is still to be inferred, from the first chunk. */
+  /** null: the schema of this feed is still to be inferred, from the first chunk that says anything. */
   inForce: InForce | null;
   readonly openedAtMs: number;
   readonly progress: Map<number, PartitionProgress>;
@@ -47,8 +47,8 @@ export type StageOptions = {
   readonly decode: WorkQueue;
   /** Asked when a batch opens. */
   readonly inForce: () => InForce | null;
-  /** Infers and pins the schema from the first chunk's values, then `inForce` answers. */
-  readonly infer: (values: Uint8Array) => Promise<void>;
+  /** Infers and pins the schema from a chunk's values, then `inForce` answers; or says what to decode them with meanwhile. */
+  readonly infer: (values: Uint8Array) => Promise<InForce>;
   /** Asked when a chunk was refused in part or brought new names; true: the schema grew, read everything again. */
   readonly widen: (values: Uint8Array) => Promise<boolean>;
   /** Called for every chunk, with its bytes. */
@@ -222,12 +222,8 @@ export class Stage {
     );
   }
 
-  private async decodeInto(open: OpenBatch, { chunk, refused }: ReturnType<ChunkBuilder['build']>): Promise<void> {
-    if (!open.inForce && !this.options.inForce()) await this.options.infer(chunk?.values ?? new Uint8Array());
-    const inForce = open.inForce ?? this.options.inForce();
-    assert(inForce, `feed ${this.options.feed} has a schema once it is inferred`);
-    open.inForce = inForce;
-    const { plan } = inForce;
+  private async decodeInto(open: OpenBatch, { chunk, refused }: BuiltChunk): Promise<void> {
+    const { plan } = await this.schemaFor(open, chunk);
     await this.options.decode(async (connection) => {
       open.tables ??= await createStagedTables(connection, plan, `batch_${open.id}`);
       if (refused.length > 0) {
@@ -240,9 +236,20 @@ export class Stage {
       if (decoded.fastError) this.options.slowed(String(decoded.fastError));
       for (const [partition, count] of decoded.deadLetters) countDeadLetters(open, partition, count);
       for (const name of decoded.drift) open.drift.add(name);
-      if ((decoded.drift.length > 0 || decoded.deadLetters.size > 0) && (await this.options.widen(chunk.values)))
-        throw new SchemaGrown();
+      const mayGrow = decoded.deadLetters.size > 0 || (decoded.drift.length > 0 && plan.names === 'all');
+      if (mayGrow && (await this.options.widen(chunk.values))) throw new SchemaGrown();
     });
+  }
+
+  /** While no message has said anything, nothing is in force and all are dead letters; their tables have no columns for a row. */
+  private async schemaFor(open: OpenBatch, chunk: BuiltChunk['chunk']): Promise<InForce> {
+    if (open.inForce) return open.inForce;
+    const meanwhile = this.options.inForce() ?? (await this.options.infer(chunk?.values ?? new Uint8Array()));
+    const inForce = this.options.inForce();
+    if (!inForce) return meanwhile;
+    if (open.tables) throw new SchemaGrown();
+    open.inForce = inForce;
+    return inForce;
   }
 }
 
