@@ -1,5 +1,5 @@
-// SQL type names of feeds.json to FieldType and back (DESIGN §2): VARCHAR(n), DECIMAL(p,s), STRUCT(a BIGINT, …), T[] and the plain ones.
-// Invariant: parseFieldType(formatFieldType(type)) gives the same type.
+// SQL type names of feeds.json to FieldType (DESIGN §2): VARCHAR(n), DECIMAL(p,s), STRUCT(a BIGINT, …), T[] and the plain ones.
+// Invariant: what model/columns' typeName writes is parsed to the same type.
 import type { FieldType } from '../model/feed.ts';
 import { nearest } from './suggest.ts';
 
@@ -162,21 +162,3 @@ function readNumber(cursor: Cursor, form: string): number {
   if (!/^\d{1,10}$/.test(token)) throw new TypeProblem(`"${token}" is no number in ${form}`);
   return Number(token);
 }
-
-/** The canonical text of a type, as it is written to feeds.json, the registry and the log. */
-export function formatFieldType(type: FieldType): string {
-  switch (type.kind) {
-    case 'varchar':
-      return type.charsMax === null ? 'VARCHAR' : `VARCHAR(${type.charsMax})`;
-    case 'decimal':
-      return `DECIMAL(${type.precision},${type.scale})`;
-    case 'struct':
-      return `STRUCT(${type.fields.map((field) => `${formatName(field.name)} ${formatFieldType(field.type)}`).join(', ')})`;
-    case 'list':
-      return `${formatFieldType(type.item)}[]`;
-    default:
-      return type.kind.toUpperCase();
-  }
-}
-
-const formatName = (name: string): string => (/^[\p{L}\p{N}_$]+$/u.test(name) ? name : `"${name.replaceAll('"', '""')}"`);

@@ -59,7 +59,7 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     return known.inForce;
   };
   const pin = async (fields: readonly Field[], evidence: string): Promise<void> => {
-    const json = fields.map((field): JsonValue => fieldToJson(field, typeName));
+    const json = fields.map((field): JsonValue => fieldToJson(field));
     for (let attempt = 1; attempt <= PIN_TRIES_MAX; attempt++) {
       const { schema } = lake.state();
       if (schema && canonicalJson([...schema.fields]) === canonicalJson(json)) return;

@@ -22,7 +22,7 @@ export function duckdbType(type: FieldType): string {
   }
 }
 
-/** A type as the configuration writes it, for messages: `VARCHAR(20)`, `TIMESTAMP`. */
+/** The canonical text of a type, as feeds.json, the registry, the log and messages write it: `VARCHAR(20)`, `TIMESTAMP`. */
 export function typeName(type: FieldType): string {
   switch (type.kind) {
     case 'varchar':
@@ -30,7 +30,7 @@ export function typeName(type: FieldType): string {
     case 'decimal':
       return `DECIMAL(${type.precision},${type.scale})`;
     case 'struct':
-      return `STRUCT(${type.fields.map((field) => `${field.name} ${typeName(field.type)}`).join(', ')})`;
+      return `STRUCT(${type.fields.map((field) => `${plainOrQuoted(field.name)} ${typeName(field.type)}`).join(', ')})`;
     case 'list':
       return `${typeName(type.item)}[]`;
     default:
@@ -38,6 +38,7 @@ export function typeName(type: FieldType): string {
   }
 }
 
+const plainOrQuoted = (name: string): string => (/^[\p{L}\p{N}_$]+$/u.test(name) ? name : quoted(name));
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 /** What comes from the message: the fields, and `extra` when unknown ones are kept. Types must be known by now. */

@@ -1,10 +1,11 @@
 // A field as its feed's log keeps it, and back. The type is written as the configuration writes it.
 
 import { LakeError } from '../errors.ts';
+import { typeName } from './columns.ts';
 import type { Field, FieldType, TimeFormat } from './feed.ts';
 import { type JsonValue, nullOr, objectAt, stringAt, stringsAt } from './json-fields.ts';
 
-export const fieldToJson = (field: Field, typeName: (type: FieldType) => string): JsonValue => ({
+export const fieldToJson = (field: Field): JsonValue => ({
   name: field.name,
   from: [...field.from],
   type: field.type && typeName(field.type),

@@ -1,9 +1,10 @@
 // The small readers of configuration: SQL types, paths, sizes, durations, mistyped words.
 import { describe, expect, test } from 'bun:test';
-import { formatFieldType, parseFieldType } from '../../src/config/field-type.ts';
+import { parseFieldType } from '../../src/config/field-type.ts';
 import { formatJsonPath, parseJsonPath } from '../../src/config/json-path.ts';
 import { nearest } from '../../src/config/suggest.ts';
 import { parseBytes, parseSeconds } from '../../src/config/units.ts';
+import { typeName } from '../../src/model/columns.ts';
 
 describe('a type is read and written back', () => {
   test.each([
@@ -19,7 +20,7 @@ describe('a type is read and written back', () => {
   ] as const)('%s', (text, canonical) => {
     const parsed = parseFieldType(text);
     if (parsed.kind === 'problem') throw new Error(parsed.message);
-    expect(formatFieldType(parsed.type)).toBe(canonical);
+    expect(typeName(parsed.type)).toBe(canonical);
     expect(parseFieldType(canonical)).toEqual(parsed);
   });
 });
