@@ -119,7 +119,7 @@ describe('a feed without schema', () => {
     withFields({ schema: JSON.parse(advised ?? '{}') });
     await drain(setup);
     const { rows } = await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic, values: texts(['id']) });
-    expect(rows[0]?.values).toEqual({ id: expect.any(String), at: expect.stringMatching(/^2025-01-29 00:00:00\.0/) });
+    expect(rows[0]?.values).toEqual({ id: expect.any(String), at: expect.stringMatching(/^2025-01-29 00:00:00/) });
   });
 });
 
