@@ -27,8 +27,10 @@ export type OpenBatch = {
   readonly progress: Map<number, PartitionProgress>;
   readonly drift: Set<string>;
   tables: StagedTables | null;
-  /** The first chunk may infer the schema and makes the tables; the others are decoded beside each other after it. */
+  /** While the schema is not known: the chunk that it is inferred from, which the others wait for. */
   first: Promise<void> | null;
+  /** Made once, by whichever chunk comes first. */
+  making: Promise<StagedTables> | null;
   messages: number;
   bytes: number;
   rows: number;
@@ -180,6 +182,7 @@ export class Stage {
       drift: new Set(),
       tables: null,
       first: null,
+      making: null,
       messages: 0,
       bytes: 0,
       rows: 0,
@@ -206,11 +209,13 @@ export class Stage {
       if (generation !== this.generation) return;
       await this.decodeInto(open, built);
     };
-    const decoded = (open.first ?? this.decoding).then(work).finally(() => {
+    // Chunks are decoded beside each other, and beside those of the batch before.
+    const ready = open.inForce ? Promise.resolve() : (open.first ?? this.decoding);
+    const decoded = ready.then(work).finally(() => {
       this.pendingBytes -= built.bytes;
       built.release();
     });
-    open.first ??= decoded;
+    if (!open.inForce) open.first ??= decoded;
     this.decoding = settled([this.decoding, decoded]);
     this.decoding.catch(() => undefined);
     decoded.then(
@@ -225,13 +230,15 @@ export class Stage {
   private async decodeInto(open: OpenBatch, { chunk, refused }: BuiltChunk): Promise<void> {
     const { plan } = await this.schemaFor(open, chunk);
     await this.options.decode(async (connection) => {
-      open.tables ??= await createStagedTables(connection, plan, `batch_${open.id}`);
+      open.making ??= createStagedTables(connection, plan, `batch_${open.id}`);
+      const tables = await open.making;
+      open.tables = tables;
       if (refused.length > 0) {
-        await appendDeadLetters(connection, plan, open.tables, refused);
+        await appendDeadLetters(connection, plan, tables, refused);
         for (const { partition } of refused) countDeadLetters(open, partition, 1);
       }
       if (!chunk) return;
-      const decoded = await decodeChunk(connection, plan, chunk, open.tables);
+      const decoded = await decodeChunk(connection, plan, chunk, tables);
       open.rows += decoded.rows;
       if (decoded.fastError) this.options.slowed(String(decoded.fastError));
       for (const [partition, count] of decoded.deadLetters) countDeadLetters(open, partition, count);

@@ -36,8 +36,8 @@ export type IngestOptions = {
   readonly onProgress: (progress: Progress) => void;
 };
 
-/** Bytes of chunks that may wait for DuckDB; more would only wait longer. */
-const PENDING_BYTES_MAX = 8 * 1024 * 1024;
+/** Bytes of chunks under way: two are decoded, two more wait, so that neither decoder waits for Kafka. */
+const PENDING_BYTES_MAX = 16 * 1024 * 1024;
 /** DuckDB's own work beside the staged batches: sorting into days, Parquet row groups. */
 const ENGINE_BYTES = 64 * 1024 * 1024;
 /** Two, so that one decodes while the other waits for JavaScript to give it its next statement. */
