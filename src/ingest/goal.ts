@@ -3,7 +3,7 @@
 import type { KafkaAdmin } from '../broker/client.ts';
 import { groupOffsets, type TopicBounds, topicBounds, topicMissing, topicNames } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
-import type { LakeError } from '../errors.ts';
+import { LakeError } from '../errors.ts';
 import type { FeedRun } from './feed-run.ts';
 
 export type Goal = {
@@ -11,7 +11,7 @@ export type Goal = {
   readonly total: bigint;
   /** Offsets that are still to be committed, by whichever member. */
   left(runs: readonly FeedRun[]): bigint;
-  /** Whether this member has taken all that its partitions had; the batch then closes at once. */
+  /** Whether this member has taken all that its partitions had, and not all of it is durable; the batch then closes at once. */
   allTaken(run: FeedRun): boolean;
   leftNames(runs: readonly FeedRun[]): string;
 };
@@ -29,7 +29,9 @@ export async function measureGoal(admin: KafkaAdmin, config: Config, runs: reado
     total: left(runs),
     left,
     allTaken: (run) =>
-      [...run.reading].every(([partition, { position }]) => position >= (ends.get(run.feed.topic)?.get(partition)?.end ?? 0n)),
+      [...run.reading].every(([partition, { position }]) => position >= (ends.get(run.feed.topic)?.get(partition)?.end ?? 0n)) &&
+      // Another member's partitions may be behind for long; what this one takes meanwhile is no last batch.
+      leftOf(run).some(({ partition, left }) => left > 0n && run.reading.has(partition)),
     leftNames: (some) =>
       some
         .flatMap((run) => leftOf(run).map((one) => ({ ...one, topic: run.feed.topic })))
@@ -52,7 +54,12 @@ export async function inStep(options: {
   const { admin, config, groupId, runs } = options;
   for (const { feed, lake } of runs) {
     const bounds = await topicBounds(admin, config.kafka, feed.topic);
-    const committed = await groupOffsets(admin, config.kafka, { groupId, topic: feed.topic });
+    // A coordinator that is just being elected is waited for by the assignment, which then must come.
+    const committed = await groupOffsets(admin, config.kafka, { groupId, topic: feed.topic }).catch((error: unknown) => {
+      if (error instanceof LakeError && error.retriable) return null;
+      throw error;
+    });
+    if (!committed) return false;
     for (const [partition, { position }] of lake.state().positions) {
       const end = bounds.get(partition)?.end;
       if (end === undefined || position > end || committed.get(partition) !== position) return false;

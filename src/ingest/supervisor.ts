@@ -16,6 +16,7 @@ import { Changes, serial } from './changes.ts';
 import { FEED_ERRORS } from './feed-errors.ts';
 import { FeedRun, stoppedError } from './feed-run.ts';
 import { feedSchema } from './feed-schema.ts';
+import { feedStarts } from './feed-start.ts';
 import { type PipelineResult, type Progress, runPipeline } from './pipeline.ts';
 import { Stage, type WorkQueue } from './stage.ts';
 
@@ -117,7 +118,7 @@ async function openRuns(feeds: readonly Feed[], parts: RunParts): Promise<{ runs
 async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
   const { options, admin, cluster, decode, flush, changes } = parts;
   const { config, store, log, nowMs, newId, abort } = options;
-  await topicBounds(admin, config.kafka, feed.topic);
+  const bounds = await topicBounds(admin, config.kafka, feed.topic);
   const lake = await openLakeFeed({
     store,
     feed: feed.name,
@@ -132,6 +133,9 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
   checkSource(feed, lake.state(), cluster);
   const schema = feedSchema({ feed, lake, timezone: config.lake.timezone, log, signal: abort });
   await schema.pinDeclared();
+  // A run with nothing to read never joins the group, and `latest` means this moment all the same.
+  if (feed.start.kind === 'latest')
+    await feedStarts({ feed, lake, admin, config, groupId: config.kafka.groupId, bounds, signal: abort });
   await lake.tidy();
   return new FeedRun({
     feed,
