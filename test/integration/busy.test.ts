@@ -72,26 +72,6 @@ describe('--until-caught-up on a topic that goes on', () => {
   }
 });
 
-test('a member whose own partitions are done goes on with few files while another is behind', async () => {
-  await using one = await scene({}, 2);
-  await send(one.sent, 0, 20_000, 2);
-  const args = ['ingest', '--until-caught-up', '--session-timeout-seconds', '10'];
-  const [ahead, behind] = [startLake(one.setup, args), startLake(one.setup, args)];
-  const assigned = () => ahead.events('partitions_assigned').map(({ partitions }) => String(partitions));
-  await until(() => assigned().some((list) => list !== '' && !list.includes(',')), { what: 'each has a partition' });
-  behind.kill('SIGSTOP');
-  const producer = keepSending(one.sent, 20_000, 2);
-  const goOnMs = performance.now() + 4_000;
-  await until(() => performance.now() > goOnMs);
-  behind.kill('SIGCONT');
-  const results = await Promise.all([ahead.ended, behind.ended]);
-  await producer.end();
-  for (const { code, stderr } of results) expect([code, stderr]).toEqual([0, expect.any(String)]);
-  for (const { stderr } of results) expect((stderr.match(/"batch_committed"/g) ?? []).length).toBeLessThanOrEqual(4);
-  await drain(one.setup);
-  await one.check();
-});
-
 describe('start latest', () => {
   test('leaves out what is there, on record, and nothing that comes later', async () => {
     await using one = await scene({ start: 'latest' }, 2);
