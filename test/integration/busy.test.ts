@@ -7,7 +7,6 @@ import type { TestKafka } from '../helpers/kafka.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { FIRST_MS, messages, type Recorder, record } from '../helpers/produced.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
-import { until } from '../helpers/until.ts';
 
 const scene = async (more: Record<string, unknown> = {}, partitions = 1) => {
   const folder = await tempDir();
