@@ -62,8 +62,22 @@ async function endsOf(admin: Admin, topic: string): Promise<TopicEnds> {
   }
 }
 
-/** The last message of a partition: even log compaction keeps it. */
+/** The last message of a partition. A coordinator that is just loading makes kafkajs give up at the join: it is asked again. */
 async function lastMessage(kafka: Kafka, topic: string, partition: number, next: bigint): Promise<SampleMessage | null> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await readLast(kafka, topic, partition, next);
+    } catch (error) {
+      if (attempt === PROBES_MAX) throw error;
+      await Bun.sleep(500);
+    }
+  }
+}
+
+const PROBES_MAX = 10;
+
+/** Even log compaction keeps it. */
+async function readLast(kafka: Kafka, topic: string, partition: number, next: bigint): Promise<SampleMessage | null> {
   const groupId = `lake_samples.probe.${randomUUID()}`;
   const consumer = kafka.consumer({ groupId });
   await consumer.connect();
