@@ -52,7 +52,7 @@ export type GroupConsumer = {
 const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 const PARTITION_BYTES_MAX = 512 * 1024;
 /** A quiet topic is asked this often; it bounds how late a message is seen, a rebalance noticed and a stop obeyed. */
-const FETCH_WAIT_MS_MAX = 250;
+const FETCH_WAIT_MS_MAX = 100;
 /** Group offsets are a copy for Kafka's tools: nothing waits long for them. */
 const GROUP_OFFSETS_MS_MAX = 5_000;
 /** A ticket can be void once, when a connection was cut; not at one offset over and over. */
