@@ -1,5 +1,8 @@
 // Which failures end one feed, and which end the run.
 
+import { LakeError } from '../errors.ts';
+import type { Feed } from '../model/feed.ts';
+
 /** Errors that concern one feed only; the others go on. */
 export const FEED_ERRORS: ReadonlySet<string> = new Set([
   'schema_refuses',
@@ -13,3 +16,10 @@ export const FEED_ERRORS: ReadonlySet<string> = new Set([
   'lake_damaged',
   'cluster_changed',
 ]);
+
+/** A feed whose messages did not fit stays stopped, for every process, until someone has looked. */
+export const stoppedError = (feed: Feed, stopped: { readonly at: string; readonly reason: string }): LakeError =>
+  new LakeError('feed_stopped', `feed ${feed.name} was stopped at ${stopped.at}: ${stopped.reason}`, {
+    where: { feed: feed.name, topic: feed.topic, target: 'lake' },
+    todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
+  });

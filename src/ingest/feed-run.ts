@@ -14,6 +14,7 @@ import type { Gap, LastMessage } from '../model/log-entry.ts';
 import { later, type Offset } from '../model/offsets.ts';
 import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
 import { planResume, type Starts } from '../model/resume.ts';
+import { stoppedError } from './feed-errors.ts';
 import { feedStarts } from './feed-start.ts';
 import { type OpenBatch, SchemaGrown, type Stage, type WorkQueue } from './stage.ts';
 
@@ -68,6 +69,7 @@ export class FeedRun {
   messages = 0;
   private readonly options: FeedRunOptions;
   private conflicts = 0;
+  private readonly driftTold = new Set<string>();
   private refusals: readonly RefusalCount[] = [];
 
   constructor(options: FeedRunOptions) {
@@ -233,8 +235,15 @@ export class FeedRun {
     });
     if (batch.deadLetters > 0)
       log.warn('messages_refused', { feed: this.feed.name, target: 'lake', dead_letters: batch.deadLetters });
-    if (open.drift.size > 0) log.warn('fields_unknown', { feed: this.feed.name, fields: [...open.drift].sort().join(',') });
+    this.tellDrift(open.drift);
     return { kind: 'committed', partitions: batch.ranges.map(({ partition }) => partition) };
+  }
+
+  /** Each unknown name once a run: a feed that has one has it in every batch. */
+  private tellDrift(names: ReadonlySet<string>): void {
+    const fresh = [...names].filter((name) => !this.driftTold.has(name)).sort();
+    for (const name of fresh) this.driftTold.add(name);
+    if (fresh.length > 0) this.options.log.warn('fields_unknown', { feed: this.feed.name, fields: fresh.join(',') });
   }
 
   private lost(answer: Exclude<CommitAnswer, { kind: 'committed' }>): RunOutcome {
@@ -288,10 +297,3 @@ export class FeedRun {
     await this.stage.drop();
   }
 }
-
-/** A feed whose messages did not fit stays stopped, for every process, until someone has looked. */
-export const stoppedError = (feed: Feed, stopped: { readonly at: string; readonly reason: string }): LakeError =>
-  new LakeError('feed_stopped', `feed ${feed.name} was stopped at ${stopped.at}: ${stopped.reason}`, {
-    where: { feed: feed.name, topic: feed.topic, target: 'lake' },
-    todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
-  });
