@@ -80,10 +80,12 @@ describe('in the middle', () => {
     await lake.event('consumer_crashed', 2);
     await kafka.start();
     await sent.send(messages(100, 100));
-    await until(async () => (await stateOf(setup.lakePath, 'orders')).positions.get(0)?.position === 200n, { timeoutMs: 60_000 });
+    await until(async () => (await stateOf(setup.lakePath, 'orders')).positions.get(0)?.position === 200n, {
+      timeoutMs: 150_000,
+    });
     lake.kill('SIGTERM');
     const { code, stderr } = await lake.ended;
     expect([code, stderr]).toEqual([0, expect.any(String)]);
     await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic });
-  }, 180_000);
+  }, 240_000);
 });
