@@ -39,12 +39,16 @@ async function recordSet(messages: readonly Message[], options: SetOptions = {})
   return { topic: 'orders', partition, records, nextOffset, abortedTransactions: [], isCurrent: () => true };
 }
 
-/** What Kafka writes at the end of a transaction. */
-async function controlOnly(offset: number): Promise<Fetched> {
-  const fetched = await recordSet([{ offset, key: '\0\0\0\x01', value: Buffer.alloc(6) }]);
-  fetched.records.writeInt16BE(0x30, 21);
+const TRANSACTIONAL = 0x10;
+const CONTROL = 0x20;
+const withAttributes = (fetched: Fetched, attributes: number): Fetched => {
+  fetched.records.writeInt16BE(attributes, 21);
   return fetched;
-}
+};
+
+/** What Kafka writes at the end of a transaction. */
+const commitMarker = async (offset: number): Promise<Fetched> =>
+  withAttributes(await recordSet([{ offset, key: '\0\0\0\x01', value: Buffer.alloc(6) }]), TRANSACTIONAL | CONTROL);
 
 const order = (offset: number, more: Partial<Message> = {}): Message => ({ offset, value: `{"id":${offset}}`, ...more });
 /** Fills a chunk of its own. */
@@ -172,10 +176,10 @@ describe('a batch', () => {
     await using bench = await openStage();
     const raw = (offset: number, ...bytes: number[]): Message => ({ offset, value: Buffer.from(bytes) });
     await bench.take([order(0), raw(1), raw(2, 0x7b, 0x1e, 0x7d), wrong(3)]);
-    await bench.take([raw(0, 0xff, 0xfe), order(1), { offset: 2, value: null }], { partition: 5 });
+    await bench.take([raw(0, 0xff, 0xfe), order(1), { offset: 2, value: null }, wrong(3)], { partition: 5 });
     const { ranges, rows, deadLetters, tables } = await bench.closed();
-    expect(shown(ranges)).toEqual(['0: [0, 4) 4 = 1 + 3 + 0', '5: [0, 3) 3 = 1 + 1 + 1']);
-    expect([rows, deadLetters]).toEqual([2, 4]);
+    expect(shown(ranges)).toEqual(['0: [0, 4) 4 = 1 + 3 + 0', '5: [0, 4) 4 = 1 + 2 + 1']);
+    expect([rows, deadLetters]).toEqual([2, 5]);
     const columns = `kafka_partition AS at, kafka_offset AS "offset", hex(value) AS value, field, reason`;
     const letters = await bench.select(`SELECT ${columns} FROM ${tables.deadLetters} ORDER BY ALL`);
     const found = letters.map(({ at, offset, value, field, reason }) => `${at}:${offset} ${value} ${field} ${reason}`);
@@ -184,7 +188,9 @@ describe('a batch', () => {
       '0:2 7B1E7D null the value holds the raw control character 0x1E',
     ]);
     expect(found[2]).toStartWith('0:3 7B226964223A2278227D id ');
-    expect(found.slice(3)).toEqual(['5:0 FFFE null the value is not valid UTF-8']);
+    expect(found[3]).toBe('5:0 FFFE null the value is not valid UTF-8');
+    expect(found[4]).toStartWith('5:3 7B226964223A2278227D id ');
+    expect(found.length).toBe(5);
   });
 
   test('takes a record set from a position inside it', async () => {
@@ -204,10 +210,27 @@ describe('a batch', () => {
 
   test('of a control batch alone has an empty range', async () => {
     await using bench = await openStage();
-    bench.stage.take(await controlOnly(7), 7n, null);
+    bench.stage.take(await commitMarker(7), 7n, null);
     const { ranges, rows, deadLetters } = await bench.closed();
     expect(shown(ranges)).toEqual(['0: [7, 8) 0 = 0 + 0 + 0']);
     expect([ranges[0]?.last, ranges[0]?.timestampMsMax, rows, deadLetters]).toEqual([null, null, 0, 0]);
+  });
+
+  test('that ends in a control batch remembers the message before it', async () => {
+    await using bench = await openStage();
+    await bench.take([order(6)]);
+    bench.stage.take(await commitMarker(7), 7n, null);
+    const { ranges } = await bench.closed();
+    expect([shown(ranges), ranges[0]?.last?.offset]).toEqual([['0: [6, 8) 1 = 1 + 0 + 0'], toOffset(6n)]);
+  });
+
+  test('covers the offsets of an aborted transaction, and holds none of its messages', async () => {
+    await using bench = await openStage();
+    const fetched = withAttributes(await recordSet([order(0), order(1)]), TRANSACTIONAL);
+    bench.stage.take({ ...fetched, abortedTransactions: [{ producerId: -1n, firstOffset: 0n }] }, 0n, null);
+    await bench.take([order(2)]);
+    const { ranges, tables } = await bench.closed();
+    expect([shown(ranges), await bench.ids(tables.rows)]).toEqual([['0: [0, 3) 1 = 1 + 0 + 0'], [2]]);
   });
 
   test('goes on where the one before ended: ranges tile, over the offsets that Kafka no longer has too', async () => {
@@ -288,36 +311,75 @@ describe('chunks', () => {
 });
 
 describe('a batch that is dropped', () => {
-  /** A stage whose first chunk is in the tables and still counts as being decoded until `release` is called; a second one fills. */
-  const openHeld = async () => {
+  /** A stage whose first chunk stays under way, before or after the work on it, until `release` is called; a second one fills. */
+  const openHeld = async (when: 'before' | 'after') => {
     const gate = Promise.withResolvers<void>();
+    let held = false;
+    const hold = () => {
+      held = true;
+      return gate.promise;
+    };
     const bench = await openStage((decode) => ({
       decode: (work) =>
         decode(async (connection) => {
+          if (when === 'before') await hold();
           const result = await work(connection);
-          await gate.promise;
+          if (when === 'after') await hold();
           return result;
         }),
     }));
     await bench.take([large(0), order(1)]);
-    await until(async () => (await bench.tables()).length === 2);
+    await until(() => held);
     return { ...bench, release: gate.resolve };
   };
 
-  test('while a chunk is decoded leaves no table and no message behind, and the next one begins anew', async () => {
-    await using bench = await openHeld();
+  test.each(['before', 'after'] as const)(
+    '%s its chunk is decoded leaves nothing behind, and the next begins anew',
+    async (when) => {
+      await using bench = await openHeld(when);
+      const dropping = bench.stage.drop();
+      expect(bench.stage.batch).toBe(null);
+      bench.release();
+      await dropping;
+      await until(() => bench.stage.pendingBytes === 0);
+      expect(await bench.tables()).toEqual([]);
+      await bench.take([order(1)]);
+      const { id, ranges, tables } = await bench.closed();
+      expect([id, shown(ranges), await bench.ids(tables.rows)]).toEqual(['b2', ['0: [1, 2) 1 = 1 + 0 + 0'], [1]]);
+    },
+  );
+
+  test.each([
+    ['is not decoded further when it comes', true, 2],
+    ['has no failure that counts when it does not', false, 0],
+  ])('while its chunks wait for a schema %s', async (_name, comes, works) => {
+    const inferred = Promise.withResolvers<InForce>();
+    let asked = 0;
+    let decoded = 0;
+    await using bench = await openStage((decode) => ({
+      inForce: () => null,
+      infer: () => {
+        asked++;
+        return inferred.promise;
+      },
+      decode: (work) => {
+        decoded++;
+        return decode(work);
+      },
+    }));
+    await bench.take([large(0), large(1)]);
+    await until(() => asked === 1);
     const dropping = bench.stage.drop();
-    expect(bench.stage.batch).toBe(null);
-    bench.release();
+    if (comes) inferred.resolve(inForce);
+    else inferred.reject(new LakeError('fenced', 'another lake pinned a schema'));
     await dropping;
-    expect([bench.stage.pendingBytes, await bench.tables()]).toEqual([0, []]);
-    await bench.take([order(1)]);
-    const { id, ranges, tables } = await bench.closed();
-    expect([id, shown(ranges), await bench.ids(tables.rows)]).toEqual(['b2', ['0: [1, 2) 1 = 1 + 0 + 0'], [1]]);
+    await until(() => bench.stage.pendingBytes === 0);
+    // The chunk that was asked about, and the dropping of its tables.
+    expect([asked, decoded, bench.stage.failed]).toEqual([1, works, false]);
   });
 
   test('while it closes is not handed over, and leaves no table behind', async () => {
-    await using bench = await openHeld();
+    await using bench = await openHeld('after');
     const closing = bench.stage.close();
     const dropping = bench.stage.drop();
     bench.release();
@@ -342,14 +404,33 @@ describe('a failure', () => {
     await using bench = await openStage(() => ({ widen: async () => (broken ? Promise.reject(full) : false) }));
     await bench.take([large(0), wrong(1), large(2)]);
     await until(() => bench.stage.failed);
-    expect(bench.told.changed).toBeGreaterThan(0);
     expect(await bench.stage.close().catch((error) => error)).toBe(full);
-    expect(await bench.tables()).toEqual([]);
+    expect([bench.told.changed, await bench.tables()]).toEqual([2, []]);
     broken = false;
     await bench.stage.drop();
     expect([bench.stage.failed, bench.stage.pendingBytes]).toEqual([false, 0]);
     await bench.take([large(0), wrong(1), large(2)]);
     expect(shown((await bench.closed()).ranges)).toEqual(['0: [0, 3) 3 = 2 + 1 + 0']);
+  });
+
+  test('is thrown only when the other chunks have ended, which may still make the tables', async () => {
+    const gate = Promise.withResolvers<void>();
+    let turn = 0;
+    await using bench = await openStage((decode) => ({
+      decode: async (work) => {
+        turn++;
+        if (turn === 1) throw full;
+        if (turn === 2) await gate.promise;
+        return decode(work);
+      },
+    }));
+    await bench.take([large(0), large(1)]);
+    await until(() => bench.stage.failed);
+    const closing = bench.stage.close().catch((error) => error);
+    gate.resolve();
+    expect(await closing).toBe(full);
+    await until(() => bench.stage.pendingBytes === 0);
+    expect(await bench.tables()).toEqual([]);
   });
 
   test('of one batch keeps the next from being handed over, for its offsets follow', async () => {
@@ -417,13 +498,20 @@ describe('the schema', () => {
     expect([shown(ranges), schemaVersion, epoch, asked]).toEqual([['0: [0, 2) 2 = 0 + 2 + 0'], 0, 0, ['[]']]);
   });
 
-  test('pinned while a batch of tombstones filled is the one that it carries', async () => {
-    let known: InForce | null = null;
-    await using bench = await openStage(() => ({ inForce: () => known }));
-    await bench.take([{ offset: 0, value: null }]);
-    known = inForce;
-    expect(await bench.closed()).toMatchObject({ epoch: 2, schemaVersion: 3, rows: 0 });
-  });
+  test.each([
+    ['rows', '{"id":0}', 1],
+    ['tombstones', null, 0],
+  ])(
+    'that another member pinned while a batch of %s filled is the one it carries, and none is inferred',
+    async (_of, value, rows) => {
+      let known: InForce | null = null;
+      const infer = () => Promise.reject(new Error('asked to infer'));
+      await using bench = await openStage(() => ({ inForce: () => known, infer }));
+      await bench.take([{ offset: 0, value }]);
+      known = inForce;
+      expect(await bench.closed()).toMatchObject({ epoch: 2, schemaVersion: 3, rows });
+    },
+  );
 
   test('that is told after dead letters were staged without it gives the batch up', async () => {
     await using bench = await openStage(inferring('"id"', []));
@@ -473,5 +561,12 @@ describe('the last message committed', () => {
     const fetched = await recordSet([order(0), order(1, more), order(2)]);
     const check = await lastOf(messages.slice(0, 2));
     expect(() => bench.stage.take(fetched, 2n, check)).toThrow('offset 1 of partition 0 holds another message');
+  });
+
+  test('is compared when nothing new comes with it, too', async () => {
+    await using bench = await openStage();
+    const fetched = await recordSet([order(0), order(1)]);
+    const check = await lastOf(messages.slice(0, 2));
+    expect(() => bench.stage.take(fetched, 2n, check)).toThrow('topic orders was created anew');
   });
 });
