@@ -3,17 +3,20 @@
 
 import { runScript, ScriptError, say } from './common.ts';
 import { kafka } from './service/kafka.ts';
+import { mariadb, mysql } from './service/mysql.ts';
 import { readState, remember, type Service, type ServiceRecord } from './service/service.ts';
 
-const all: readonly Service[] = [kafka];
+const all: readonly Service[] = [kafka, mysql, mariadb];
+/** What lake works with unless told otherwise; MariaDB is started by name. */
+const usual: readonly Service[] = [kafka, mysql];
 
 function describe(record: ServiceRecord): string {
   if (record.kind === 'process') return `pid ${record.pid} · output ${record.log}`;
   return record.kind === 'docker' ? `container ${record.container}` : 'not started here, so not stopped here';
 }
 
-/** Starts what is not running; returns the variables that lead lake to it. */
-export async function startServices(chosen: readonly Service[] = all): Promise<Record<string, string>> {
+/** Starts what is not running; returns the variables that lead lake to it. The quick start needs Kafka only. */
+export async function startServices(chosen: readonly Service[] = [kafka]): Promise<Record<string, string>> {
   const environment: Record<string, string> = {};
   for (const service of chosen) {
     const record = await service.start(readState()[service.name]);
@@ -32,17 +35,19 @@ async function stopServices(chosen: readonly Service[]): Promise<void> {
   }
 }
 
-/** Whether all of them run. */
-async function printStatus(chosen: readonly Service[]): Promise<boolean> {
+/** Whether those of them run that are expected to: all that were named, else whatever was started here or is named outside. */
+async function printStatus(chosen: readonly Service[], named: boolean): Promise<boolean> {
   let complete = true;
+  let any = false;
   for (const service of chosen) {
     const known = readState()[service.name];
     const record = service.external(known) ?? known;
     const running = record !== undefined && (await service.isRunning(record));
-    complete &&= running;
+    complete &&= running || (!named && record === undefined);
+    any ||= running;
     process.stdout.write(`${service.name}\t${running ? `running\t${record.address}\t${describe(record)}` : 'not running'}\n`);
   }
-  return complete;
+  return complete && any;
 }
 
 if (import.meta.main) {
@@ -51,13 +56,14 @@ if (import.meta.main) {
     const unknown = names.find((name) => !all.some((service) => service.name === name));
     if (unknown !== undefined)
       throw new ScriptError(`no service ${unknown}: there is ${all.map((service) => service.name).join(', ')}`);
-    const chosen = names.length === 0 ? all : all.filter((service) => names.includes(service.name));
+    const named = names.length > 0;
+    const chosen = named ? all.filter((service) => names.includes(service.name)) : all;
     if (verb === 'start') {
-      const environment = await startServices(chosen);
+      const environment = await startServices(named ? chosen : usual);
       for (const [name, value] of Object.entries(environment)) process.stdout.write(`export ${name}=${value}\n`);
     } else if (verb === 'stop') await stopServices(chosen);
-    else if (verb === 'status') return (await printStatus(chosen)) ? 0 : 3;
-    else throw new ScriptError('usage: scripts/services start|stop|status [kafka]');
+    else if (verb === 'status') return (await printStatus(chosen, named)) ? 0 : 3;
+    else throw new ScriptError('usage: scripts/services start|stop|status [kafka] [mysql] [mariadb]');
     return 0;
   });
 }
