@@ -67,13 +67,15 @@ export async function query(connection: Connection, sql: string, values?: SqlVal
   return reader.getRowObjects();
 }
 
-/** Runs a statement with bytes bound to $1, $2, …; they are freed at once, not when the garbage collector finds them. */
+/** Makes or fills a table with bytes bound to $1, $2, …, which are freed at once, not when the garbage collector finds them.
+ *  Returns how many rows it has got. Throws engine_failed. */
 export async function runWithBytes(connection: Connection, sql: string, values: readonly Uint8Array[]): Promise<number> {
   return guarded(async () => {
     const statement = await connection.prepare(sql);
     try {
       for (const [index, value] of values.entries()) statement.bindBlob(index + 1, value);
-      return (await statement.run()).rowsChanged;
+      const [count] = await (await statement.run()).getRows();
+      return Number(count?.[0]);
     } finally {
       statement.destroySync();
     }

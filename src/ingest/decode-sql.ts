@@ -61,10 +61,6 @@ export function messagesSql(keys: 'text' | 'hex' | null): string {
   return `CREATE OR REPLACE TEMP TABLE ${MESSAGES_TABLE} AS SELECT unnest(string_split(decode($1::BLOB), chr(30))) AS _v${key}`;
 }
 
-/** Both counts must be the chunk's: a positional join would otherwise give messages the coordinates of others. */
-export const messagesCountSql = (keys: 'text' | 'hex' | null): string =>
-  `SELECT count(*) AS messages, count(${keys === null ? '*' : '_raw_key'}) AS keys FROM temp.${MESSAGES_TABLE}`;
-
 export type FastInsert = {
   readonly rows: string;
   readonly keys: 'text' | 'hex' | null;
@@ -79,7 +75,9 @@ export function fastInsertSql(fast: FastPlan, shape: RowShape, { rows, keys, sea
   const levels = fast.levels
     .filter((columns) => columns.length > 0)
     .reduce((from, columns) => `SELECT *, ${columns.join(', ')} FROM (${from})`, base);
-  const accepted = ['_time IS NOT NULL', ...fast.conditions].join(' AND ');
+  // Fewer keys than messages would be filled up with NULLs.
+  const whole = keys === null ? [] : ['_raw_key IS NOT NULL'];
+  const accepted = ['_time IS NOT NULL', ...whole, ...fast.conditions].join(' AND ');
   const keyBlob = keys === null ? 'NULL::BLOB' : keyBytes('_raw_key', keys);
   // random() keeps the optimizer from pushing the filter below the levels, which would compute every value twice.
   const decided = `SELECT *, (${accepted}) AND random() >= 0 AS _accepted FROM (${levels})`;

@@ -84,7 +84,7 @@ export class Membership {
     const { changes, over, failed, log } = this.options;
     for (let attempt = 1; ; attempt++) {
       await run.drop();
-      await changes.until(() => !run.committing || over());
+      await changes.until(() => !run.commits.busy || over());
       if (partitions.length === 0 || over() || overtaken()) return new Map();
       try {
         const seeks = await run.resume(partitions);

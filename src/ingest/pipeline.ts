@@ -138,7 +138,7 @@ class Pipeline {
       await this.consumer.stop().catch(() => undefined);
     }
     if (this.fatal !== null) throw this.fatal;
-    return { messages: new Map(this.options.runs.map((run) => [run.feed.name, run.messages])), failures: this.failures };
+    return { messages: new Map(this.options.runs.map((run) => [run.feed.name, run.commits.messages])), failures: this.failures };
   }
 
   private async assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint>> {
@@ -180,14 +180,14 @@ class Pipeline {
   }
 
   private closeDue(run: FeedRun): void {
-    if (run.committing || run.stage.batch === null) return;
+    if (!run.commits.canClose || run.stage.batch === null) return;
     const last = this.goal?.allTaken(run) && this.goal.left([run]) > 0n;
     if (run.due || run.stage.failed || last) this.commit(run).catch(() => undefined);
   }
 
   private async commit(run: FeedRun): Promise<void> {
     try {
-      const outcome = await run.commit();
+      const outcome = await run.commits.commit();
       if (outcome.kind === 'committed') await this.membership.commitGroupOffsets(run, outcome.partitions);
       if (outcome.kind === 'read_again') await this.membership.readAgain(run);
     } catch (error) {
@@ -201,7 +201,7 @@ class Pipeline {
     this.consumer.pauseAll();
     const { changes } = this.options;
     for (const run of this.live()) {
-      await changes.until(() => !run.committing);
+      await changes.until(() => !run.commits.busy);
       await this.commit(run);
     }
     if (this.fatal !== null) throw this.fatal;
@@ -217,7 +217,7 @@ class Pipeline {
 
   private report(): void {
     const { nowMs, onProgress, runs } = this.options;
-    const messages = runs.reduce((sum, run) => sum + run.messages, 0);
+    const messages = runs.reduce((sum, run) => sum + run.commits.messages, 0);
     const left = this.goal?.left(this.live()) ?? 0n;
     onProgress({ messages, done: this.goal ? this.goal.total - left : BigInt(messages), total: this.goal?.total ?? null });
     if (!this.goal || !this.stall.isStalled({ left, messages, nowMs: nowMs() })) return;
@@ -233,7 +233,7 @@ class Pipeline {
       const tidy = this.options.nowMs() - this.tidyMs > TIDY_MS;
       if (tidy) this.tidyMs = this.options.nowMs();
       for (const run of this.live()) {
-        if (run.committing) continue;
+        if (run.commits.busy) continue;
         await this.refreshRun(run, tidy).catch((error) => this.failed(run, error));
       }
     } finally {

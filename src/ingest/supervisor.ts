@@ -57,7 +57,7 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
   await openLake({ store, newId: options.newId, nowMs: options.nowMs });
   await using broker = await connectAdmin(config.kafka, log);
   const cluster = await clusterId(broker.admin, config.kafka);
-  // A full batch that commits, and a quarter of one that fills meanwhile.
+  // A full batch that is written, and a quarter of one that fills meanwhile.
   const stagedBytesMax = 1.25 * config.batch.batchBytes;
   await using database = await openEngine(store.localPath(`${ENGINE_FOLDER}/spill-${options.newId()}`), stagedBytesMax);
   const decode = await workPool(database, DECODERS);
@@ -158,6 +158,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
       changed: () => changes.notify(),
     }),
     flush,
+    changes,
     limits: {
       messagesMax: config.batch.batchSize,
       bytesMax: config.batch.batchBytes,

@@ -2,17 +2,18 @@
 
 import type { Compression } from '../config/config.ts';
 import type { Connection } from '../duckdb/connection.ts';
-import type { CommitAnswer, StagedBatch } from '../model/batch.ts';
+import type { CommitAnswer, StagedBatch, WrittenBatch } from '../model/batch.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import { type Gap, type LogSchema, type Proposal, proposal } from '../model/log-entry.ts';
 import { type CommitOutcome, type FeedLog, type FeedLogOptions, openFeedLog } from './log.ts';
-import { flushParquet } from './parquet.ts';
+import { flushParquet, withChecksums } from './parquet.ts';
 import type { ObjectStore } from './store.ts';
 
 export type LakeFeed = {
   state(): FeedState;
   refresh(): Promise<FeedState>;
-  commit(connection: Connection, batch: StagedBatch, signal: AbortSignal): Promise<CommitAnswer>;
+  /** Writes a batch's files; its tables are not needed afterwards. */
+  write(connection: Connection, batch: StagedBatch): Promise<WrittenBatch>;
   /** Records offsets that Kafka no longer has, or that were left to others. */
   recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
   /** Pins a schema; voids everything staged under the one before (R4 epoch). */
@@ -53,39 +54,52 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
       topic: options.topic,
       ...given,
     });
-  const commit = async (wanted: Proposal, signal: AbortSignal): Promise<CommitAnswer> => {
+  const commit = async (wanted: Proposal, signal: AbortSignal, mine = log): Promise<CommitAnswer> => {
     const staged = wanted.added.map((file) => file.staged);
     let outcome: CommitOutcome;
     try {
-      outcome = await log.commit(wanted, { signal });
+      outcome = await mine.commit(wanted, { signal });
     } catch (error) {
       // The log folds before it deletes: files of a commit whose answer was lost stay.
-      await log.discardStaged(staged).catch(() => undefined);
+      await mine.discardStaged(staged).catch(() => undefined);
       throw error;
     }
     if (outcome.kind === 'committed') {
       const bytes = wanted.added.reduce((sum, file) => sum + file.bytes, 0);
       return { kind: 'committed', version: outcome.version, files: wanted.added.length, bytes, state: outcome.state };
     }
-    await log.discardStaged(staged);
-    if (outcome.kind === 'fenced') log = await open();
+    await mine.discardStaged(staged);
+    if (outcome.kind === 'fenced' && log === mine) log = await open();
     return outcome.kind === 'fenced' ? { kind: 'fenced', state: log.state() } : outcome;
+  };
+  const write = async (connection: Connection, batch: StagedBatch): Promise<WrittenBatch> => {
+    const { store, compression } = options;
+    // The files lie in this writer's folder, whoever writes next.
+    const mine = log;
+    const discard = async (): Promise<void> => {
+      const staged = await store.list(`${mine.stagingFolder}/${batch.id}`);
+      await mine.discardStaged(staged.map(({ key }) => key));
+    };
+    const flush = { stagingFolder: mine.stagingFolder, localPath: store.localPath, compression };
+    // A full disk must not fill up further with halves of files.
+    const givenUp = async (error: unknown): Promise<never> => {
+      await discard().catch(() => undefined);
+      throw error;
+    };
+    const written = await flushParquet(connection, batch, flush).catch(givenUp);
+    const { id, epoch, schemaVersion, ranges } = batch;
+    return {
+      commit: async (signal) => {
+        const added = await withChecksums(written, store.localPath).catch(givenUp);
+        return commit(propose({ kind: 'append', batch: id, epoch, schemaVersion, ranges, added }), signal, mine);
+      },
+      discard: () => discard().catch(() => undefined),
+    };
   };
   return {
     state: () => log.state(),
     refresh: () => log.refresh(),
-    commit: async (connection, batch, signal) => {
-      const { store, compression } = options;
-      const flush = { stagingFolder: log.stagingFolder, localPath: store.localPath, compression };
-      const added = await flushParquet(connection, batch, flush).catch(async (error: unknown) => {
-        // A full disk must not fill up further with halves of files.
-        const halves = await store.list(`${log.stagingFolder}/${batch.id}`);
-        await log.discardStaged(halves.map(({ key }) => key)).catch(() => undefined);
-        throw error;
-      });
-      const { id, epoch, schemaVersion, ranges } = batch;
-      return commit(propose({ kind: 'append', batch: id, epoch, schemaVersion, ranges, added }), signal);
-    },
+    write,
     recordGaps: (gaps, signal) => commit(propose({ kind: 'gap', gaps }), signal),
     pinSchema: (schema, signal) => commit(propose({ kind: 'schema', schema }), signal),
     pinConfig: (values, signal) =>

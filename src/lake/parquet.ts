@@ -19,13 +19,16 @@ export type FlushOptions = {
   readonly compression: Compression;
 };
 
+/** A written file without its checksum. */
+export type WrittenFile = Omit<LakeFile, 'sha256'>;
+
 /** Writes rows and dead letters; an empty batch writes nothing. Throws disk_full, engine_failed. */
 export async function flushParquet(
   connection: Connection,
   batch: StagedBatch,
   options: FlushOptions,
-): Promise<readonly LakeFile[]> {
-  const files: LakeFile[] = [];
+): Promise<readonly WrittenFile[]> {
+  const files: WrittenFile[] = [];
   for (const kind of ['data', 'dead_letters'] as const) {
     if ((kind === 'data' ? batch.rows : batch.deadLetters) === 0) continue;
     files.push(...(await flushTable(connection, batch, kind, options)));
@@ -38,10 +41,10 @@ async function flushTable(
   batch: StagedBatch,
   kind: LakeFile['kind'],
   options: FlushOptions,
-): Promise<LakeFile[]> {
+): Promise<WrittenFile[]> {
   const table = kind === 'data' ? batch.tables.rows : batch.tables.deadLetters;
   const days = await daysOf(connection, table, kind === 'data' ? batch.eventTime : null);
-  const files: LakeFile[] = [];
+  const files: WrittenFile[] = [];
   for (const day of days) {
     const path =
       kind === 'data'
@@ -65,7 +68,6 @@ async function flushTable(
       path,
       rows,
       bytes,
-      sha256: await sha256Of(local),
       values: { ...values },
       eventTimeMin,
       eventTimeMax,
@@ -143,6 +145,16 @@ async function copyDay(connection: Connection, { table, day, local, batch, compr
   } catch (error) {
     throw diskError(error, local);
   }
+}
+
+/** Reads the files once, while they are still in the system's cache. */
+export async function withChecksums(
+  files: readonly WrittenFile[],
+  localPath: (key: string) => string,
+): Promise<readonly LakeFile[]> {
+  const summed: LakeFile[] = [];
+  for (const file of files) summed.push({ ...file, sha256: await sha256Of(localPath(file.staged)) });
+  return summed;
 }
 
 /** One buffer for the whole file: a read stream would leave its size in garbage. */

@@ -34,6 +34,14 @@ export type StagedBatch = {
   readonly eventTime: string | null;
 };
 
+/** A batch whose files are written and invisible. One of the two is called, once. */
+export type WrittenBatch = {
+  /** Makes it durable and visible with its positions, or answers why not; then nothing of it is left. */
+  commit(signal: AbortSignal): Promise<CommitAnswer>;
+  /** Gives it up. Never throws. */
+  discard(): Promise<void>;
+};
+
 export type CommitAnswer =
   | {
       readonly kind: 'committed';

@@ -1,0 +1,194 @@
+// A feed's batches on their way into the target: closed, written, made durable, in order. While one becomes durable (checksums,
+// fsync, the log), the next may be written already: the disk and the processor work at the same time.
+// Invariant: a batch is committed only when every batch closed before it is durable; else it is given up and read again.
+
+import { LakeError } from '../errors.ts';
+import type { LakeFeed } from '../lake/lake.ts';
+import type { Log } from '../log.ts';
+import type { CommitAnswer, StagedBatch, WrittenBatch } from '../model/batch.ts';
+import type { Feed } from '../model/feed.ts';
+import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
+import type { Changes } from './changes.ts';
+import { stoppedError } from './feed-errors.ts';
+import { type OpenBatch, SchemaGrown, type Stage, type WorkQueue } from './stage.ts';
+
+/** A conflict means another writer owns these partitions; after this many without progress it is not a passing rebalance. */
+const CONFLICTS_MAX = 3;
+/** One is written while the one before becomes durable. */
+const IN_FLIGHT_MAX = 2;
+
+/** What follows a commit. */
+export type RunOutcome =
+  | { readonly kind: 'nothing' }
+  /** These partitions' group offsets may follow. */
+  | { readonly kind: 'committed'; readonly partitions: readonly number[] }
+  /** Another writer was first: everything staged is to be dropped and read again from the target's positions. */
+  | { readonly kind: 'read_again' };
+
+export type FeedCommitsOptions = {
+  readonly feed: Feed;
+  readonly lake: LakeFeed;
+  readonly stage: Stage;
+  readonly flush: WorkQueue;
+  readonly changes: Changes;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  readonly signal: AbortSignal;
+};
+
+export class FeedCommits {
+  /** Messages committed by this run. */
+  messages = 0;
+  /** Bytes of the batch that is being written; once it is, its rows lie on the disk alone. */
+  writingBytes = 0;
+  private readonly options: FeedCommitsOptions;
+  private writing = false;
+  private inFlight = 0;
+  /** Whether everything that was closed so far is durable. */
+  private durable: Promise<boolean> = Promise.resolve(true);
+  private conflicts = 0;
+  private readonly driftTold = new Set<string>();
+  private refusals: readonly RefusalCount[] = [];
+
+  constructor(options: FeedCommitsOptions) {
+    this.options = options;
+  }
+
+  /** Some batch is not durable yet, nor given up. */
+  get busy(): boolean {
+    return this.inFlight > 0;
+  }
+
+  get canClose(): boolean {
+    return !this.writing && this.inFlight < IN_FLIGHT_MAX;
+  }
+
+  /** Closes the open batch and commits it. Ends when it is durable, given up, or failed (thrown). */
+  async commit(): Promise<RunOutcome> {
+    if (!this.canClose) return { kind: 'nothing' };
+    const before = this.durable;
+    this.inFlight++;
+    const outcome = this.commitAfter(before);
+    this.durable = outcome.then(
+      async ({ kind }) => kind === 'committed' || (kind === 'nothing' && (await before)),
+      () => false,
+    );
+    try {
+      return await outcome;
+    } finally {
+      this.inFlight--;
+    }
+  }
+
+  /** What is closed from now on was read from the target's positions. */
+  restart(): void {
+    this.durable = Promise.resolve(true);
+  }
+
+  /** Throws when the feed is stopped, or when another writer keeps being first. */
+  lost(answer: Exclude<CommitAnswer, { kind: 'committed' }>): RunOutcome {
+    const { feed, log } = this.options;
+    const { stopped, version } = answer.state;
+    if (stopped) throw stoppedError(feed, stopped);
+    const reason = answer.kind === 'fenced' ? 'fenced' : answer.reason;
+    // A schema that grew while this batch committed is our own doing as often as another's.
+    if (reason !== 'epoch' && reason !== 'schema') this.conflicts++;
+    log.warn('commit_conflicted', { feed: feed.name, target: 'lake', version, attempt: this.conflicts, reason });
+    if (this.conflicts >= CONFLICTS_MAX) {
+      throw new LakeError('fenced', `feed ${feed.name} lost ${this.conflicts} commits in a row to another writer (${reason})`, {
+        where: { feed: feed.name, target: 'lake', version },
+      });
+    }
+    return { kind: 'read_again' };
+  }
+
+  private async commitAfter(before: Promise<boolean>): Promise<RunOutcome> {
+    const startedMs = this.options.nowMs();
+    const closed = await this.write();
+    if (closed === 'read_again') return { kind: 'read_again' };
+    if (closed === null) return { kind: 'nothing' };
+    const { written, batch, open } = closed;
+    if (!(await before)) {
+      await written.discard();
+      return { kind: 'nothing' };
+    }
+    const counts = [...this.refusals, { atMs: startedMs, messages: batch.rows + batch.deadLetters, refused: batch.deadLetters }];
+    const refused = await this.tooManyRefused(batch, counts);
+    if (refused) {
+      await written.discard();
+      throw refused;
+    }
+    const answer = await written.commit(this.options.signal);
+    if (answer.kind !== 'committed') return this.lost(answer);
+    this.conflicts = 0;
+    this.refusals = keepRecent(counts, this.options.nowMs());
+    this.tell(batch, open, answer, startedMs);
+    return { kind: 'committed', partitions: batch.ranges.map(({ partition }) => partition) };
+  }
+
+  private async write(): Promise<{ written: WrittenBatch; batch: StagedBatch; open: OpenBatch } | 'read_again' | null> {
+    const { stage, flush, lake, changes } = this.options;
+    this.writing = true;
+    this.writingBytes = stage.facts().bytes;
+    try {
+      const closed = await stage.close();
+      if (!closed) return null;
+      const { batch, open } = closed;
+      const written = await flush((connection) => lake.write(connection, batch)).finally(async () => {
+        if (open.tables) await stage.discard(open.tables);
+      });
+      return { written, batch, open };
+    } catch (error) {
+      if (error instanceof SchemaGrown) return 'read_again';
+      throw error;
+    } finally {
+      this.writing = false;
+      this.writingBytes = 0;
+      changes.notify();
+    }
+  }
+
+  private tell(batch: StagedBatch, open: OpenBatch, answer: CommitAnswer & { kind: 'committed' }, startedMs: number): void {
+    const { feed, log, nowMs } = this.options;
+    const messages = batch.ranges.reduce((sum, range) => sum + range.messages, 0);
+    this.messages += messages;
+    log.info('batch_committed', {
+      feed: feed.name,
+      target: 'lake',
+      topic: feed.topic,
+      offsets: batch.ranges.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(','),
+      version: answer.version,
+      messages,
+      rows: batch.rows,
+      dead_letters: batch.deadLetters,
+      files: answer.files,
+      bytes: answer.bytes,
+      duration_ms: nowMs() - startedMs,
+    });
+    if (batch.deadLetters > 0) log.warn('messages_refused', { feed: feed.name, target: 'lake', dead_letters: batch.deadLetters });
+    // Each unknown name once a run: a feed that has one has it in every batch.
+    const fresh = [...open.drift].filter((name) => !this.driftTold.has(name)).sort();
+    for (const name of fresh) this.driftTold.add(name);
+    if (fresh.length > 0) log.warn('fields_unknown', { feed: feed.name, fields: fresh.join(',') });
+  }
+
+  /** DESIGN §6: a wrong schema is noticed before the refused messages are committed. */
+  private async tooManyRefused(batch: StagedBatch, counts: readonly RefusalCount[]): Promise<LakeError | null> {
+    const { feed, lake, nowMs, signal } = this.options;
+    const verdict = judgeRefusals(counts, feed.deadLettersMaxRatio, nowMs());
+    if (verdict.kind === 'fine') return null;
+    const reason = `${verdict.refused} of the last ${verdict.messages} messages do not fit its schema`;
+    for (let attempt = 1; attempt <= CONFLICTS_MAX; attempt++) {
+      const answer = await lake.stop(reason, signal);
+      if (answer.kind === 'committed' || answer.state.stopped) break;
+    }
+    return new LakeError(
+      'schema_refuses',
+      `feed ${feed.name} is stopped: ${reason}; none of this batch was taken, nothing is lost`,
+      {
+        where: { feed: feed.name, topic: feed.topic, target: 'lake', offset: batch.ranges[0]?.start ?? 0n },
+        todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
+      },
+    );
+  }
+}
