@@ -1,13 +1,12 @@
-// scripts/test [paths…]: types, lint and every test (or those given) against a Kafka of its own, which never is the daily
-// one and ends with the run. The last line is the result: `N passed, N failed`.
+// scripts/test [paths…]: types, lint and every test (or those given) against a Kafka, a MySQL and a MariaDB of its own, which
+// never are the daily ones and end with the run. The last line is the result: `N passed, N failed`.
 
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureBuilt } from './build.ts';
 import { root, say } from './common.ts';
-import { startBroker } from './service/kafka-broker.ts';
-import { endProcess, endWithParent, freePort } from './service/process.ts';
+import { startTestServices } from './service/test-services.ts';
 
 type Totals = { passed: number; failed: number };
 const interrupted = new AbortController();
@@ -48,24 +47,15 @@ async function check(what: string, step: () => Promise<boolean>): Promise<Totals
 }
 
 async function runTests(folder: string, paths: readonly string[]): Promise<Totals> {
-  const port = await freePort();
-  say('starting a Kafka for the tests');
-  const broker = await startBroker({ folder: join(folder, 'kafka'), port });
-  endWithParent(broker, folder);
-  try {
-    const address = `127.0.0.1:${port}`;
-    const report = join(folder, 'report.xml');
-    say(`bun test ${paths.join(' ')}`);
-    const code = await run(['bun', 'test', '--timeout', '120000', '--reporter=junit', `--reporter-outfile=${report}`, ...paths], {
-      KAFKA_BOOTSTRAP_SERVERS: address,
-      LAKE_TEST_KAFKA: address,
-      LAKE_TEST_DIR: folder,
-      LAKE_TEST_BINARY: join(root, 'dist/lake'),
-    });
-    return totalsOf(report, code);
-  } finally {
-    await endProcess(broker, 'SIGKILL');
-  }
+  await using services = await startTestServices(folder);
+  const report = join(folder, 'report.xml');
+  say(`bun test ${paths.join(' ')}`);
+  const code = await run(['bun', 'test', '--timeout', '120000', '--reporter=junit', `--reporter-outfile=${report}`, ...paths], {
+    ...services.environment,
+    LAKE_TEST_DIR: folder,
+    LAKE_TEST_BINARY: join(root, 'dist/lake'),
+  });
+  return totalsOf(report, code);
 }
 
 async function main(paths: readonly string[]): Promise<Totals> {

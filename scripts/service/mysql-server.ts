@@ -7,10 +7,12 @@ import { join } from 'node:path';
 import mysql2 from 'mysql2/promise';
 import { ScriptError } from '../common.ts';
 import { ensureMysqlFiles, type MysqlEngine, type MysqlFiles, titleOf } from './mysql-files.ts';
-import { isAlive, type ProcessRef, startDetached } from './process.ts';
+import { endProcess, isAlive, type ProcessRef, startDetached } from './process.ts';
 
 const readyMsMax = 90_000;
 const connectMsMax = 2_000;
+/** Relative, so to the data folder: the path of a socket may have 107 bytes at most. */
+const socket = 'server.sock';
 
 /** Options of the server that hold however it is started; '' for one that takes no value. */
 export const serverSettings: Readonly<Record<MysqlEngine, Readonly<Record<string, string>>>> = {
@@ -94,12 +96,16 @@ export async function startMysqlServer(place: MysqlPlace): Promise<ProcessRef & 
   mkdirSync(tmp, { recursive: true, mode: 0o700 });
   chmodSync(folder, 0o700);
   initialize(place, files);
+  // One that a killed server left stops MySQL while its pid is still a zombie's, or anyone else's by now.
+  rmSync(join(folder, 'data', `${socket}.lock`), { force: true });
+  // MariaDB lets a second server write to the same data: this lock, which the server inherits, does not.
+  const flock = Bun.which('flock');
   const command = [
+    ...(flock === null ? [] : [flock, '--nonblock', '--no-fork', '--verbose', join(folder, 'lock')]),
     ...baseCommand(files, join(folder, 'data')),
     `--port=${port}`,
     '--bind-address=127.0.0.1',
-    // Relative, so to the data folder: the path of a socket may have 107 bytes at most.
-    '--socket=server.sock',
+    `--socket=${socket}`,
     '--pid-file=server.pid',
     `--tmpdir=${tmp}`,
     // Everybody on the machine may log in: they shall not read or write files through it.
@@ -108,12 +114,17 @@ export async function startMysqlServer(place: MysqlPlace): Promise<ProcessRef & 
   ];
   const logPath = join(folder, `${engine}.log`);
   const ref = startDetached({ command, folder, logPath });
-  await untilReady({
-    title: titleOf(engine),
-    login: { host: '127.0.0.1', port, user: 'root', password: '' },
-    goneWhy: () =>
-      isAlive(ref) ? null : `${titleOf(engine)} ended while starting:\n${readFileSync(logPath, 'utf8').slice(-3000)}`,
-  });
+  try {
+    await untilReady({
+      title: titleOf(engine),
+      login: { host: '127.0.0.1', port, user: 'root', password: '' },
+      goneWhy: () =>
+        isAlive(ref) ? null : `${titleOf(engine)} ended while starting:\n${readFileSync(logPath, 'utf8').slice(-3000)}`,
+    });
+  } catch (error) {
+    await endProcess(ref, 'SIGKILL');
+    throw error;
+  }
   return { ...ref, logPath };
 }
 

@@ -13,9 +13,10 @@ import { kafkaAt, type TestKafka } from './kafka.ts';
 // Bun's own 5 s is less than a broker takes to come back; bunfig.toml cannot say so.
 setDefaultTimeout(120_000);
 
-/** Where tests keep what they start; scripts/test gives one and removes it. */
 let base: string | null = null;
-function baseFolder(): string {
+
+/** Where tests keep what they start; scripts/test gives one and removes it. */
+export function baseFolder(): string {
   const given = process.env['LAKE_TEST_DIR'];
   if (given) return given;
   if (base === null) {
