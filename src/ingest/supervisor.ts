@@ -57,8 +57,8 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
   await openLake({ store, newId: options.newId, nowMs: options.nowMs });
   await using broker = await connectAdmin(config.kafka, log);
   const cluster = await clusterId(broker.admin, config.kafka);
-  // A full batch that is written, and a quarter of one that fills meanwhile.
-  const stagedBytesMax = 1.25 * config.batch.batchBytes;
+  // A full batch that is written, and half of one that fills meanwhile.
+  const stagedBytesMax = 1.5 * config.batch.batchBytes;
   await using database = await openEngine(store.localPath(`${ENGINE_FOLDER}/spill-${options.newId()}`), stagedBytesMax);
   const decode = await workPool(database, DECODERS);
   const flush = await workQueue(database);
