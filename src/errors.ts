@@ -66,6 +66,27 @@ export const ERROR_TABLE = {
   lake_other_device: { exit: EXIT.failed, retriable: false, hint: 'keep the folders of a lake on one device' },
   lake_damaged: { exit: EXIT.failed, retriable: false, hint: 'restore the named file; do not delete log entries' },
   lake_foreign_format: { exit: EXIT.failed, retriable: false, hint: 'use the version of lake that wrote it' },
+  warehouse_unreachable: {
+    exit: EXIT.unreachable,
+    retriable: true,
+    hint: 'start the database server, or correct warehouse.host and warehouse.port',
+  },
+  warehouse_refused: {
+    exit: EXIT.failed,
+    retriable: false,
+    hint: 'check warehouse.user, its password and its grants in the database server',
+  },
+  warehouse_table_differs: {
+    exit: EXIT.failed,
+    retriable: false,
+    hint: 'change the table as said above; lake never alters it silently',
+  },
+  warehouse_other_lake: {
+    exit: EXIT.failed,
+    retriable: false,
+    hint: 'one database serves one lake: name another warehouse.database, or the lake it belongs to',
+  },
+  warehouse_failed: { exit: EXIT.failed, retriable: false, hint: 'see the words of the database server above' },
   fenced: { exit: EXIT.fenced, retriable: false, hint: 'another lake owns these partitions; stop one of the two' },
   engine_failed: { exit: EXIT.failed, retriable: false, hint: 'see the cause above' },
   aborted: { exit: EXIT.failed, retriable: true, hint: 'run it again: nothing is lost' },
