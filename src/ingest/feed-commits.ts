@@ -113,10 +113,10 @@ export class FeedCommits {
       return { kind: 'nothing' };
     }
     const counts = [...this.refusals, { atMs: startedMs, messages: batch.rows + batch.deadLetters, refused: batch.deadLetters }];
-    const refused = await this.tooManyRefused(batch, counts);
-    if (refused) {
+    const verdict = judgeRefusals(counts, this.options.feed.deadLettersMaxRatio, this.options.nowMs());
+    if (verdict.kind === 'too_many') {
       await written.discard();
-      throw refused;
+      throw await this.stop(batch, verdict);
     }
     const answer = await written.commit(this.options.signal);
     if (answer.kind !== 'committed') return this.lost(answer);
@@ -134,6 +134,7 @@ export class FeedCommits {
       const closed = await stage.close();
       if (!closed) return null;
       const { batch, open } = closed;
+      this.writingBytes = batch.bytes; // with its last chunk
       const written = await flush((connection) => lake.write(connection, batch)).finally(async () => {
         if (open.tables) await stage.discard(open.tables);
       });
@@ -173,11 +174,9 @@ export class FeedCommits {
   }
 
   /** DESIGN §6: a wrong schema is noticed before the refused messages are committed. */
-  private async tooManyRefused(batch: StagedBatch, counts: readonly RefusalCount[]): Promise<LakeError | null> {
-    const { feed, lake, nowMs, signal } = this.options;
-    const verdict = judgeRefusals(counts, feed.deadLettersMaxRatio, nowMs());
-    if (verdict.kind === 'fine') return null;
-    const reason = `${verdict.refused} of the last ${verdict.messages} messages do not fit its schema`;
+  private async stop(batch: StagedBatch, { messages, refused }: Omit<RefusalCount, 'atMs'>): Promise<LakeError> {
+    const { feed, lake, signal } = this.options;
+    const reason = `${refused} of the last ${messages} messages do not fit its schema`;
     for (let attempt = 1; attempt <= CONFLICTS_MAX; attempt++) {
       const answer = await lake.stop(reason, signal);
       if (answer.kind === 'committed' || answer.state.stopped) break;

@@ -4,10 +4,11 @@ import type { Compression } from '../config/config.ts';
 import type { Connection } from '../duckdb/connection.ts';
 import type { CommitAnswer, StagedBatch, WrittenBatch } from '../model/batch.ts';
 import type { FeedState } from '../model/feed-state.ts';
-import { type Gap, type LogSchema, type Proposal, proposal } from '../model/log-entry.ts';
+import { type Gap, type LakeFile, type LogSchema, type Proposal, proposal } from '../model/log-entry.ts';
 import { type CommitOutcome, type FeedLog, type FeedLogOptions, openFeedLog } from './log.ts';
 import { flushParquet, withChecksums } from './parquet.ts';
 import type { ObjectStore } from './store.ts';
+import { errorCode } from './store-error.ts';
 
 export type LakeFeed = {
   state(): FeedState;
@@ -54,6 +55,15 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
       topic: options.topic,
       ...given,
     });
+  const fenced = async (mine: FeedLog): Promise<CommitAnswer> => {
+    if (log === mine) log = await open();
+    return { kind: 'fenced', state: log.state() };
+  };
+  /** Whoever fences a writer takes its files away. */
+  const filesGone = async (mine: FeedLog): Promise<CommitAnswer> => {
+    const state = await mine.refresh();
+    return state.fenced.has(mine.writer) ? fenced(mine) : { kind: 'conflict', reason: 'staged_files', state };
+  };
   const commit = async (wanted: Proposal, signal: AbortSignal, mine = log): Promise<CommitAnswer> => {
     const staged = wanted.added.map((file) => file.staged);
     let outcome: CommitOutcome;
@@ -69,8 +79,7 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
       return { kind: 'committed', version: outcome.version, files: wanted.added.length, bytes, state: outcome.state };
     }
     await mine.discardStaged(staged);
-    if (outcome.kind === 'fenced' && log === mine) log = await open();
-    return outcome.kind === 'fenced' ? { kind: 'fenced', state: log.state() } : outcome;
+    return outcome.kind === 'fenced' ? fenced(mine) : outcome;
   };
   const write = async (connection: Connection, batch: StagedBatch): Promise<WrittenBatch> => {
     const { store, compression } = options;
@@ -90,7 +99,14 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
     const { id, epoch, schemaVersion, ranges } = batch;
     return {
       commit: async (signal) => {
-        const added = await withChecksums(written, store.localPath).catch(givenUp);
+        let added: readonly LakeFile[];
+        try {
+          added = await withChecksums(written, store.localPath);
+        } catch (error) {
+          if (errorCode(error) !== 'ENOENT') return givenUp(error);
+          await discard().catch(() => undefined);
+          return filesGone(mine);
+        }
         return commit(propose({ kind: 'append', batch: id, epoch, schemaVersion, ranges, added }), signal, mine);
       },
       discard: () => discard().catch(() => undefined),
