@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureBuilt } from './build.ts';
-import { root, say } from './common.ts';
+import { root, ScriptError, say } from './common.ts';
 import { startTestServices } from './service/test-services.ts';
 
 type Totals = { passed: number; failed: number };
@@ -35,12 +35,18 @@ function totalsOf(report: string, exitCode: number): Totals {
   return { passed, failed: failed === 0 && (exitCode !== 0 || head === undefined) ? 1 : failed };
 }
 
+/** What the world lacks is one sentence; of anything else the place matters. */
+function reasonOf(error: unknown): string {
+  if (error instanceof ScriptError) return `error: ${error.message}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
 async function check(what: string, step: () => Promise<boolean>): Promise<Totals> {
   say(what);
   try {
     if (await step()) return { passed: 0, failed: 0 };
   } catch (error) {
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(`${reasonOf(error)}\n`);
   }
   say(`${what}: failed`);
   return { passed: 0, failed: 1 };
@@ -74,7 +80,7 @@ async function main(paths: readonly string[]): Promise<Totals> {
     for (const step of steps) add(await step());
     add(await runTests(folder, paths.length === 0 ? ['./test'] : paths));
   } catch (error) {
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(`${reasonOf(error)}\n`);
     totals.failed += 1;
   } finally {
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
