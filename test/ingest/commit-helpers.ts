@@ -56,12 +56,16 @@ export async function openCommits() {
       await hooks.flushed();
       return written;
     });
+  /** Events of the log, with their reason. */
   const told: string[] = [];
   const log = createLog({
     level: 'info',
     format: 'json',
     now: () => new Date(),
-    write: (line) => told.push(JSON.parse(line).event),
+    write: (line) => {
+      const { event, reason } = JSON.parse(line);
+      told.push(reason ? `${event} ${reason}` : event);
+    },
   });
   const { stage } = bench;
   const signal = noSignal;

@@ -79,7 +79,7 @@ test('counts its bytes until it is written, and has no table afterwards, althoug
   const closing = bench.close();
   await flushing.promise;
   expect(bench.commits.writingBytes).toBe(bench.sealed());
-  expect((await bench.tables()).length).toBe(2);
+  expect([(await bench.tables()).length, bench.commits.canClose]).toEqual([2, false]);
   atFlush.resolve();
   await pause.reached;
   expect([bench.commits.writingBytes, await bench.tables(), bench.commits.busy]).toEqual([0, [], true]);
@@ -127,32 +127,37 @@ test('a batch that the disk refuses throws, and what was closed after it is give
 });
 
 test.each([
-  ['are left', false],
-  ['are gone', true],
-])('a writer that was fenced after its batch was written reads again under a new id; its files %s', async (_name, areGone) => {
-  await using bench = await openCommits();
-  const other = await bench.folder.open();
-  const writers = () => [...new Set(bench.staged().map((file) => file.slice(STAGING.length + 1).split('/')[0] ?? ''))];
-  const before: string[] = [];
-  bench.hooks.flushed = async () => {
-    bench.hooks.flushed = async () => undefined;
-    before.push(...writers());
-    const [writer = ''] = before;
-    const { epoch } = other.state();
-    if (areGone) await other.fence(writer);
-    else
-      await other.commit(proposal({ kind: 'fence', batch: newId(), epoch, schemaVersion: 0, fence: { writer } }), {
-        signal: noSignal,
-      });
-  };
-  await bench.take(orders(0, 2));
-  expect([await bench.close(), bench.staged(), await bench.entries()]).toEqual([READ_AGAIN, [], ['fence']]);
-  await bench.restart();
-  bench.hooks.flushed = async () => void before.push(...writers());
-  await bench.take(orders(0, 2));
-  expect([await bench.close(), await bench.positions()]).toEqual([committed(0), { 0: 2 }]);
-  expect(new Set(before).size).toBe(2);
-});
+  ['are left', false, false],
+  ['are gone', true, false],
+  ['are left, and the lake was opened again before it committed', false, true],
+])(
+  'a writer that was fenced after its batch was written reads again under a new id; its files %s',
+  async (_name, areGone, opened) => {
+    await using bench = await openCommits();
+    const other = await bench.folder.open();
+    const writers = () => [...new Set(bench.staged().map((file) => file.slice(STAGING.length + 1).split('/')[0] ?? ''))];
+    const before: string[] = [];
+    bench.hooks.flushed = async () => {
+      bench.hooks.flushed = async () => undefined;
+      before.push(...writers());
+      const [writer = ''] = before;
+      const { epoch } = other.state();
+      if (areGone) await other.fence(writer);
+      else
+        await other.commit(proposal({ kind: 'fence', batch: newId(), epoch, schemaVersion: 0, fence: { writer } }), {
+          signal: noSignal,
+        });
+      if (opened) await bench.lake.tidy();
+    };
+    await bench.take(orders(0, 2));
+    expect([await bench.close(), bench.staged(), await bench.entries()]).toEqual([READ_AGAIN, [], ['fence']]);
+    await bench.restart();
+    bench.hooks.flushed = async () => void before.push(...writers());
+    await bench.take(orders(0, 2));
+    expect([await bench.close(), await bench.positions()]).toEqual([committed(0), { 0: 2 }]);
+    expect(new Set(before).size).toBe(2);
+  },
+);
 
 test('two batches in flight under a writer that was fenced are both given up', async () => {
   await using bench = await openCommits();
@@ -164,13 +169,15 @@ test('two batches in flight under a writer that was fenced are both given up', a
   expect([await one, await two, await bench.entries()]).toEqual([READ_AGAIN, NOTHING, ['fence']]);
 });
 
-test('files that vanished without a fence are read again', async () => {
+test('a batch of which a file vanished without a fence is read again, and the others are taken away', async () => {
   await using bench = await openCommits();
   bench.hooks.flushed = async () => {
-    for (const key of bench.staged()) await bench.folder.store.remove(key);
+    await bench.folder.store.remove(bench.staged()[0] ?? '');
+    expect(bench.staged().length).toBe(1);
   };
   await bench.take([...orders(0, 2), wrong(2)]);
-  expect([await bench.close(), await bench.entries()]).toEqual([READ_AGAIN, []]);
+  expect([await bench.close(), bench.staged(), await bench.entries()]).toEqual([READ_AGAIN, [], []]);
+  expect(bench.told).toEqual(['commit_conflicted staged_files']);
 });
 
 test('a schema that grew gives up its batch and those closed after it, not the one before', async () => {
