@@ -169,7 +169,7 @@ async function tryInsert(
   try {
     const messages = await runWithBytes(connection, sql.messagesSql(encoding), bytes);
     // A positional join would otherwise give messages the coordinates of others.
-    assert(messages === chunk.count, `a chunk of ${chunk.count} messages holds ${messages}`);
+    assert(messages === chunk.count, `a chunk of ${chunk.count} messages holds ${messages} values`);
     const insert = { rows: tables.rows, keys: encoding, search: mayBeHostile(chunk.values) };
     const taken = await run(connection, sql.fastInsertSql(plan.fast, plan.shape, insert));
     return { taken, fastError: null };
