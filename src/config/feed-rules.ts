@@ -1,6 +1,7 @@
 // One feed of feeds.json to a Feed: defaults by type, and every combination that makes no sense refused by name (DESIGN §2, §5).
 // Problems are relative to the feed.
 import type { Feed, FeedStart, Field } from '../model/feed.ts';
+import { parseSnapshotEvery } from '../model/snapshot.ts';
 import { isTime, readFields } from './feed-fields.ts';
 import type { JsonPath, Problem } from './issues.ts';
 import type { RawFeed } from './schema.ts';
@@ -82,11 +83,10 @@ function checkKind(raw: RawFeed, say: Say): void {
   }
   if (raw.partitioning === 'date') say(['partitioning'], 'a table cannot be partitioned by date; say "version"');
   if (raw.storage_mode === 'append') say(['storage_mode'], 'a table cannot be in append mode; say "overwrite"');
-  const every = /^(?:day|hour|([1-9]\d{0,3})m)$/.exec(raw.snapshot_every ?? 'day');
-  if (!every || Number(every[1] ?? 1) > 1440) {
+  if (raw.snapshot_every !== undefined && parseSnapshotEvery(raw.snapshot_every) === null) {
     say(
       ['snapshot_every'],
-      `snapshot_every "${raw.snapshot_every}" must be "day", "hour" or minutes from "1m" to "1440m"${didYouMean(raw.snapshot_every ?? '', ['day', 'hour'])}`,
+      `snapshot_every "${raw.snapshot_every}" must be "day", "hour" or minutes from "1m" to "1440m"${didYouMean(raw.snapshot_every, ['day', 'hour'])}`,
     );
   }
 }

@@ -125,7 +125,7 @@ function formatOf(zone: string): Intl.DateTimeFormat {
 }
 
 /** How far clocks in `zone` are ahead of UTC at an instant, to the second. */
-function zoneOffsetMicros(zone: string, micros: bigint): bigint {
+export function zoneOffsetMicros(zone: string, micros: bigint): bigint {
   const second = (micros - (((micros % 1_000_000n) + 1_000_000n) % 1_000_000n)) / 1_000_000n;
   const parts = new Map(
     formatOf(zone)

@@ -59,6 +59,7 @@ const TEXTS = [
   'y'.repeat(32),
   'z'.repeat(500),
   `${'\\"'.repeat(40)}1e5`,
+  `${'v'.repeat(40)}\\"1e5`,
   `${'w'.repeat(33)}\\\\`,
 ];
 
