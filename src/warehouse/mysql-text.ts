@@ -1,0 +1,60 @@
+// A statement and its values as one text for MySQL's text protocol. mysql2's own formatting takes four times as long (2.9 ms
+// against 0.7 ms for 1,000 rows of 10 columns), and prepared statements end at 65,535 values, cost a round trip more and no
+// less of the server.
+// Invariant: what the server reads is the value to the last bit, given a session without ANSI_QUOTES and
+// NO_BACKSLASH_ESCAPES whose character set is utf8mb4 (mysql-connect sets both).
+
+import { assert } from '../errors.ts';
+import { type SqlScalar, type Statement, WarehouseFailure } from './warehouse.ts';
+
+const [QUOTE, DOUBLE_QUOTE, BACKTICK, QUESTION] = [39, 34, 96, 63];
+
+/** The text between the placeholders; a `?` in quotes is none. Comments are not looked for: our statements have none. */
+function pieces(text: string): string[] {
+  const found: string[] = [];
+  let from = 0;
+  for (let index = 0; index < text.length; index++) {
+    const char = text.charCodeAt(index);
+    if (char === QUESTION) {
+      found.push(text.slice(from, index));
+      from = index + 1;
+    } else if (char === QUOTE || char === DOUBLE_QUOTE || char === BACKTICK) {
+      // A doubled quote ends one literal and begins the next: the same for this purpose.
+      const end = text.indexOf(String.fromCharCode(char), index + 1);
+      assert(end > 0, 'a statement has a quote that does not end');
+      assert(char === BACKTICK || !text.slice(index, end).includes('\\'), 'a statement has a literal with a backslash: bind it');
+      index = end;
+    }
+  }
+  found.push(text.slice(from));
+  return found;
+}
+
+function literal(value: SqlScalar): string {
+  if (value === null) return 'NULL';
+  switch (typeof value) {
+    case 'string':
+      return /['\\]/.test(value) ? `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'` : `'${value}'`;
+    case 'bigint':
+      return String(value);
+    case 'number':
+      assert(Number.isFinite(value), 'a number to bind is not finite');
+      return Object.is(value, -0) ? '-0e0' : String(value);
+    default:
+      return `x'${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}'`;
+  }
+}
+
+/** Throws `row` for a text that no character set holds (half of a pair), `packet` when it is more than `bytesMax`. */
+export function statementText({ text, values }: Statement, bytesMax: number): string {
+  const between = pieces(text);
+  assert(between.length === values.length + 1, `a statement has ${between.length - 1} places for ${values.length} values`);
+  let whole = between[0] ?? '';
+  for (const [index, value] of values.entries()) whole += literal(value) + between[index + 1];
+  if (!whole.isWellFormed()) throw new WarehouseFailure('row', 'a text holds half of a surrogate pair', { number: 1366 });
+  const bytes = Buffer.byteLength(whole);
+  // A server that is sent more closes the connection, mostly before its 1153 is read.
+  if (bytes > bytesMax)
+    throw new WarehouseFailure('packet', `a statement of ${bytes} bytes, ${bytesMax} are allowed`, { number: 1153 });
+  return whole;
+}
