@@ -61,6 +61,13 @@ describe('a period', () => {
     ['midnight twice, second', '2025-11-02T05:00:00Z', 'hour', 'America/Havana', '2025-11-02/2 → 2025-11-02T06:00:00Z'],
     ['back to yesterday', '2010-11-07T02:31:00Z', 'hour', 'America/St_Johns', '2010-11-07/1 → 2010-11-07T03:30:00Z'],
     ['half an hour of DST', '2025-04-06T13:15:00Z', 'hour', 'Australia/Lord_Howe', '2025-04-06/25 → 2025-04-06T13:30:00Z'],
+    [
+      'half an hour before midnight clocks jump over it',
+      '1919-03-31T04:29:00Z',
+      'day',
+      'America/Toronto',
+      '1919-03-30/1 → 1919-03-31T04:30:00Z',
+    ],
     ['a change to the second', '1893-04-01T00:00:00Z', 'hour', 'Europe/Berlin', '1893-04-01/1 → 1893-04-01T00:06:32Z'],
     ['a date left out', '2011-12-30T09:59:59Z', 'day', 'Pacific/Apia', '2011-12-29/1 → 2011-12-30T10:00:00Z'],
     ['after the date left out', '2011-12-30T10:00:00Z', 'day', 'Pacific/Apia', '2011-12-31/1 → 2011-12-31T10:00:00Z'],
