@@ -6,7 +6,8 @@ import { type RecordParts, type RecordSink, readHeaders } from '../broker/record
 import { assert } from '../errors.ts';
 import type { Chunk } from './chunk.ts';
 import { encodedKeys, grown, headersJson, KEY_PRESENT, SEPARATOR, splitByUtf8 } from './chunk-bytes.ts';
-import type { DeadLetter } from './decode.ts';
+import type { DeadLetter } from './decode-exact.ts';
+import type { Tombstone } from './tombstones.ts';
 
 /** A chunk closes at this many bytes of values or messages: enough to amortise a statement, small enough for the cache and the budget. */
 export const CHUNK_BYTES_MAX = 4 * 1024 * 1024;
@@ -17,6 +18,7 @@ const WORD = 2 ** 32;
 export type BuiltChunk = {
   readonly chunk: Chunk | null;
   readonly refused: readonly DeadLetter[];
+  readonly tombstones: readonly Tombstone[];
   readonly bytes: number;
   /** Gives the chunk's buffers back, to be filled again; nobody reads the chunk afterwards. */
   readonly release: () => void;
@@ -30,8 +32,16 @@ class ChunkBuffers {
   keyLengths = new Int32Array(1024);
   offsets = new BigInt64Array(1024);
   timestamps = new BigInt64Array(1024);
+  effective = new BigInt64Array(0);
   offsetWords = new Int32Array(this.offsets.buffer);
   timestampWords = new Int32Array(this.timestamps.buffer);
+  effectiveWords = new Int32Array(this.effective.buffer);
+
+  constructor(forTable: boolean) {
+    if (!forTable) return;
+    this.effective = new BigInt64Array(1024);
+    this.effectiveWords = new Int32Array(this.effective.buffer);
+  }
 
   growArrays(): void {
     const size = Math.min(CHUNK_MESSAGES_MAX + 1, this.partitions.length * 4);
@@ -41,6 +51,9 @@ class ChunkBuffers {
     this.timestamps = larger(this.timestamps, new BigInt64Array(size));
     this.offsetWords = new Int32Array(this.offsets.buffer);
     this.timestampWords = new Int32Array(this.timestamps.buffer);
+    if (this.effective.length === 0) return;
+    this.effective = larger(this.effective, new BigInt64Array(size));
+    this.effectiveWords = new Int32Array(this.effective.buffer);
   }
 
   /** A chunk of few, very large messages is not kept: it would stay that large. */
@@ -60,9 +73,12 @@ const SPARE_MAX = 4;
 /** Grows to what it is given, and is used again after `build`d chunks are released. */
 export class ChunkBuilder implements RecordSink {
   partition = 0;
+  /** Of a table: the partition's largest timestamp up to the next record. */
+  effectiveMs = 0;
   bytes = 0;
 
-  private buffers = new ChunkBuffers();
+  private readonly forTable: boolean;
+  private buffers: ChunkBuffers;
   private readonly spare: ChunkBuffers[] = [];
   private valuesEnd = 0;
   private keysEnd = 0;
@@ -70,8 +86,14 @@ export class ChunkBuilder implements RecordSink {
   private count = 0;
   private headers = new Map<number, string>();
   private refused: DeadLetter[] = [];
+  private tombstones: Tombstone[] = [];
   private marksIn: Buffer | null = null;
   private nextMark = -1;
+
+  constructor(forTable = false) {
+    this.forTable = forTable;
+    this.buffers = new ChunkBuffers(forTable);
+  }
 
   get full(): boolean {
     return this.bytes >= CHUNK_BYTES_MAX || this.count >= CHUNK_MESSAGES_MAX;
@@ -99,22 +121,32 @@ export class ChunkBuilder implements RecordSink {
     buffers.offsetWords[2 * index + 1] = Math.floor(part.offset / WORD);
     buffers.timestampWords[2 * index] = part.timestampMs | 0;
     buffers.timestampWords[2 * index + 1] = Math.floor(part.timestampMs / WORD);
+    if (this.forTable) {
+      buffers.effectiveWords[2 * index] = this.effectiveMs | 0;
+      buffers.effectiveWords[2 * index + 1] = Math.floor(this.effectiveMs / WORD);
+    }
     if (part.headerCount > 0) this.headers.set(index, headersJson(readHeaders(bytes, part)));
     this.count++;
     this.bytes += length + Math.max(0, part.keyLength) + 24;
   }
 
+  /** A table's record without a value: its key is all there is to decode. */
+  tombstone(bytes: Buffer, part: RecordParts): void {
+    this.bytes += Math.max(0, part.keyLength) + 64;
+    this.tombstones.push({ ...this.outside(bytes, part), effectiveMs: BigInt(this.effectiveMs) });
+  }
+
   /** What came since the last build, its buffers its own from here on; chunk is null when nothing decodable came. */
   build(): BuiltChunk {
-    const { bytes, refused, buffers } = this;
+    const { bytes, refused, tombstones, buffers } = this;
     const chunk = this.count === 0 ? null : this.chunk();
     this.reset();
     const release = (): void => {
       if (this.spare.length < SPARE_MAX && buffers.isUsual) this.spare.push(buffers);
     };
-    if (!chunk || isUtf8(chunk.values)) return { chunk, refused, bytes, release };
+    if (!chunk || isUtf8(chunk.values)) return { chunk, refused, tombstones, bytes, release };
     const split = splitByUtf8(chunk);
-    return { chunk: split.valid, refused: [...refused, ...split.invalid], bytes, release };
+    return { chunk: split.valid, refused: [...refused, ...split.invalid], tombstones, bytes, release };
   }
 
   private faultOf(bytes: Buffer, start: number, end: number): string | null {
@@ -147,26 +179,33 @@ export class ChunkBuilder implements RecordSink {
 
   private refuse(bytes: Buffer, part: RecordParts, reason: string): void {
     this.bytes += Math.max(0, part.valueLength) + 64;
-    this.refused.push({
+    const value = Buffer.from(bytes.subarray(part.valueStart, part.valueStart + part.valueLength));
+    this.refused.push({ ...this.outside(bytes, part), value, field: null, reason });
+  }
+
+  /** A record that goes another way than its chunk, in bytes of its own. */
+  private outside(
+    bytes: Buffer,
+    part: RecordParts,
+  ): Pick<DeadLetter, 'partition' | 'offset' | 'timestampMs' | 'key' | 'headers'> {
+    return {
       partition: this.partition,
       offset: BigInt(part.offset),
       timestampMs: BigInt(part.timestampMs),
       key: part.keyLength < 0 ? null : Buffer.from(bytes.subarray(part.keyStart, part.keyStart + part.keyLength)),
-      value: Buffer.from(bytes.subarray(part.valueStart, part.valueStart + part.valueLength)),
       headers: part.headerCount > 0 ? headersJson(readHeaders(bytes, part)) : null,
-      field: null,
-      reason,
-    });
+    };
   }
 
   private chunk(): Chunk {
-    const { values, keys, partitions, offsets, timestamps, keyLengths } = this.buffers;
+    const { values, keys, partitions, offsets, timestamps, effective, keyLengths } = this.buffers;
     return {
       count: this.count,
       values: values.subarray(0, this.valuesEnd),
       partitions,
       offsets,
       timestampsMs: timestamps,
+      effectiveMs: this.forTable ? effective : null,
       keys: this.anyKey ? encodedKeys(keys.subarray(0, this.keysEnd), keyLengths.subarray(0, this.count)) : null,
       headers: this.headers.size > 0 ? this.headers : null,
     };
@@ -174,9 +213,10 @@ export class ChunkBuilder implements RecordSink {
 
   /** Other buffers: DuckDB may still be reading these. */
   private reset(): void {
-    this.buffers = this.spare.pop() ?? new ChunkBuffers();
+    this.buffers = this.spare.pop() ?? new ChunkBuffers(this.forTable);
     this.headers = new Map();
     this.refused = [];
+    this.tombstones = [];
     this.valuesEnd = 0;
     this.keysEnd = 0;
     this.anyKey = false;

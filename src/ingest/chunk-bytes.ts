@@ -2,7 +2,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import type { Chunk } from './chunk.ts';
-import type { DeadLetter } from './decode.ts';
+import type { DeadLetter } from './decode-exact.ts';
 
 export const SEPARATOR = 0x1e;
 /** 'k' before a key that is there, so that an empty key and no key differ. */
@@ -86,6 +86,7 @@ function pick(chunk: Chunk, kept: readonly number[], values: readonly Buffer[], 
     partitions: Int32Array.from(kept, (index) => chunk.partitions[index] ?? 0),
     offsets: BigInt64Array.from(kept, (index) => chunk.offsets[index] ?? 0n),
     timestampsMs: BigInt64Array.from(kept, (index) => chunk.timestampsMs[index] ?? 0n),
+    effectiveMs: chunk.effectiveMs && BigInt64Array.from(kept, (index) => chunk.effectiveMs?.[index] ?? 0n),
     keys: keys && chunk.keys ? { bytes: joinBytes(keys), encoding: chunk.keys.encoding } : null,
     headers: headers.size > 0 ? headers : null,
   };

@@ -6,6 +6,8 @@ export type ChunkMessage = {
   readonly partition: number;
   readonly offset: bigint;
   readonly timestampMs: bigint;
+  /** The one that its row carries; a stream's own. */
+  readonly effectiveMs: bigint;
   readonly key: Uint8Array | null;
   /** null: no key, or not UTF-8. */
   readonly keyText: string | null;
@@ -36,6 +38,7 @@ export function* messagesAt(chunk: Chunk, indexes: readonly number[]): Generator
       partition: chunk.partitions[index] ?? 0,
       offset: chunk.offsets[index] ?? 0n,
       timestampMs: chunk.timestampsMs[index] ?? 0n,
+      effectiveMs: (chunk.effectiveMs ?? chunk.timestampsMs)[index] ?? 0n,
       key,
       keyText: key && textOf(key),
       value,
@@ -70,7 +73,7 @@ function keyOf(part: Uint8Array, encoding: 'text' | 'hex'): Uint8Array | null {
   return encoding === 'text' ? part.subarray(1) : Buffer.from(utf8.decode(part.subarray(1)), 'hex');
 }
 
-function textOf(key: Uint8Array): string | null {
+export function textOf(key: Uint8Array): string | null {
   try {
     return strictUtf8.decode(key);
   } catch {

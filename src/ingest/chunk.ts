@@ -6,6 +6,7 @@ export type Chunk = {
   readonly partitions: Int32Array; // first `count` entries used
   readonly offsets: BigInt64Array;
   readonly timestampsMs: BigInt64Array;
+  readonly effectiveMs: BigInt64Array | null; // of a table: the partition's largest timestamp up to each message; null: a stream
   readonly keys: { readonly bytes: Uint8Array; readonly encoding: 'text' | 'hex' } | null; // joined by 0x1E, each present key prefixed by 'k', null key = empty; null: all keys null
   readonly headers: ReadonlyMap<number, string> | null; // index in the chunk -> JSON text of its headers, only messages with headers
 };

@@ -2,9 +2,9 @@
 import { quoteName, quoteText } from '../duckdb/sql.ts';
 import { assert } from '../errors.ts';
 import { type Column, duckdbType } from '../model/columns.ts';
-import { MICROS_MAX, MICROS_MIN } from '../model/convert-time.ts';
 import type { Value } from '../model/convert-value.ts';
 import type { FieldType } from '../model/feed.ts';
+import { KAFKA_MS_MAX, KAFKA_MS_MIN } from '../model/kafka-time.ts';
 import type { FastPlan } from './decode-fast.ts';
 import { judged } from './hostile-text.ts';
 
@@ -15,14 +15,12 @@ export const MESSAGES_TABLE = 'lake_chunk_messages';
 export const DECODED_TABLE = 'lake_chunk_decoded';
 export const LETTERS_TABLE = 'lake_chunk_letters';
 
-export const KAFKA_MS_MIN = MICROS_MIN / 1000n;
-export const KAFKA_MS_MAX = (MICROS_MAX - 999n) / 1000n;
-
 export const createTableSql = (quotedName: string, columns: readonly Column[]): string =>
   `CREATE TABLE ${quotedName} (${columns.map(({ name, type }) => `${quoteName(name)} ${type}`).join(', ')})`;
 
-/** NULL when no column holds it: such a message is refused by name. */
-const KAFKA_TIME = `CASE WHEN _ms BETWEEN ${KAFKA_MS_MIN} AND ${KAFKA_MS_MAX} THEN make_timestamptz(_ms * 1000) END`;
+/** NULL when no column holds the message's own time: such a message is refused by name. */
+const kafkaTime = (ms: '_ms' | '_effective_ms'): string =>
+  `CASE WHEN _ms BETWEEN ${KAFKA_MS_MIN} AND ${KAFKA_MS_MAX} THEN make_timestamptz(${ms} * 1000) END`;
 
 const keyBytes = (key: string, encoding: 'text' | 'hex'): string =>
   `CASE WHEN starts_with(${key}, 'k') THEN ${encoding === 'hex' ? 'unhex' : 'encode'}(substr(${key}, 2)) END`;
@@ -30,6 +28,8 @@ const keyBytes = (key: string, encoding: 'text' | 'hex'): string =>
 export type RowShape = {
   readonly values: readonly { readonly column: string; readonly type: FieldType | 'extra' }[];
   readonly headers: boolean;
+  /** Of a table: rows carry the effective timestamp. */
+  readonly isTable: boolean;
   /** The value column that gives the day, if any. */
   readonly eventTime: { readonly column: string; readonly isDate: boolean } | null;
   readonly timezone: string;
@@ -70,7 +70,8 @@ export type FastInsert = {
 
 export function fastInsertSql(fast: FastPlan, shape: RowShape, { rows, keys, search }: FastInsert): string {
   const keyText = keys === 'text' ? '_raw_key' : 'NULL::VARCHAR';
-  const base = `SELECT *, ${KAFKA_TIME} AS _time, ${keyText} AS _k, ${judged(search)}
+  const time = kafkaTime(shape.isTable ? '_effective_ms' : '_ms');
+  const base = `SELECT *, ${time} AS _time, ${keyText} AS _k, ${judged(search)}
     FROM temp.${LINEAGE_TABLE} POSITIONAL JOIN temp.${MESSAGES_TABLE}`;
   const levels = fast.levels
     .filter((columns) => columns.length > 0)
@@ -93,7 +94,7 @@ export const leftOverSql = (rows: string): string =>
 export function decodedInsertSql(shape: RowShape, rows: string): string {
   const spec = Object.fromEntries(shape.values.map(({ type }, index) => [`f${index}`, specOf(type)]));
   const values = shape.values.map(({ type }, index) => castOf(`struct_extract_at(_row, ${index + 1})`, type));
-  const inner = `SELECT *, ${KAFKA_TIME} AS _time, json_transform(_doc, ${quoteText(JSON.stringify(spec))}) AS _row
+  const inner = `SELECT *, ${kafkaTime('_ms')} AS _time, json_transform(_doc, ${quoteText(JSON.stringify(spec))}) AS _row
     FROM temp.${DECODED_TABLE}`;
   const named = `SELECT *, ${values.map((value, index) => `${value} AS _c${index}`).join(', ')} FROM (${inner})`;
   const columns = rowColumns(
@@ -109,7 +110,7 @@ export function lettersInsertSql(letters: string, place: { timezone: string; sch
   // A Kafka timestamp beyond all years is in the reason; the letter is filed under the first day of 1970.
   const day = `coalesce(${dayOf('_time', place.timezone)}, DATE '1970-01-01')`;
   return `INSERT INTO ${letters} SELECT _partition, _offset, _time, _raw_key, _value, _headers, _field, _reason,
-    ${place.schemaVersion}, ${day} FROM (SELECT *, ${KAFKA_TIME} AS _time FROM temp.${LETTERS_TABLE})`;
+    ${place.schemaVersion}, ${day} FROM (SELECT *, ${kafkaTime('_ms')} AS _time FROM temp.${LETTERS_TABLE})`;
 }
 
 /** A decoded row as a JSON document of canonical texts: no number in it, so nothing for a JSON reader to change. */

@@ -3,15 +3,19 @@
 import { type ColumnValues, type Connection, fillTempTable, query, run, runWithBytes } from '../duckdb/connection.ts';
 import { quoteName } from '../duckdb/sql.ts';
 import { assert, LakeError } from '../errors.ts';
+import type { StagedBatch } from '../model/batch.ts';
 import { type Column, DAY_COLUMN, DEAD_LETTER_COLUMNS, lineageColumns, valueColumns } from '../model/columns.ts';
 import { decodeMessage, type MessagePlan, messagePlan } from '../model/convert.ts';
 import { isZone } from '../model/convert-time.ts';
 import type { Feed } from '../model/feed.ts';
+import { isKafkaTime, wrongTime } from '../model/kafka-time.ts';
 import type { Chunk } from './chunk.ts';
 import { type ChunkMessage, messagesAt, unknownNames } from './chunk-read.ts';
+import { appendDeadLetters, appendDecoded, type DeadLetter, type DecodedRow } from './decode-exact.ts';
 import { type FastPlan, fastPlan } from './decode-fast.ts';
 import * as sql from './decode-sql.ts';
 import { mayBeHostile } from './hostile-text.ts';
+import { type TombstonePlan, tombstonePlan } from './tombstones.ts';
 
 export type DecodePlan = {
   readonly feed: string;
@@ -24,6 +28,8 @@ export type DecodePlan = {
   /** null: nothing of this feed is worth asking DuckDB for; every message is decoded exactly. */
   readonly fast: FastPlan | null;
   readonly names: 'sample' | 'all';
+  /** Of a table: how its tombstones are decoded. */
+  readonly tombstones: TombstonePlan | null;
 };
 
 export type PlanOptions = {
@@ -34,20 +40,8 @@ export type PlanOptions = {
   readonly names?: 'sample' | 'all';
 };
 
-/** The two tables of a batch, as quoted SQL names. */
-export type StagedTables = { readonly rows: string; readonly deadLetters: string };
-
-/** A message that could not become a row, as stage or decode found it. */
-export type DeadLetter = {
-  readonly partition: number;
-  readonly offset: bigint;
-  readonly timestampMs: bigint;
-  readonly key: Uint8Array | null;
-  readonly value: Uint8Array;
-  readonly headers: string | null;
-  readonly field: string | null;
-  readonly reason: string;
-};
+/** The tables of a batch, as quoted SQL names. */
+export type StagedTables = StagedBatch['tables'];
 
 export type Decoded = {
   readonly rows: number;
@@ -84,18 +78,22 @@ export function decodePlan(feed: Feed, options: PlanOptions): DecodePlan {
     shape: {
       values: message.keepUnknown ? [...values, { column: 'extra', type: 'extra' }] : values,
       headers: feed.headers,
+      isTable: feed.type === 'table',
       eventTime: event ? { column: event.name, isDate: event.type.kind === 'date' } : null,
       timezone: options.timezone,
     },
     fast: fastPlan(message),
+    tombstones: feed.type === 'table' ? tombstonePlan(feed, message, options.timezone) : null,
   };
 }
 
-/** Makes empty tables `<name>_rows` and `<name>_dead_letters`; the caller drops them. */
+/** Makes empty tables `<name>_rows`, `<name>_dead_letters` and, for a table, `<name>_tombstones`; the caller drops them. */
 export async function createStagedTables(connection: Connection, plan: DecodePlan, name: string): Promise<StagedTables> {
-  const tables = { rows: quoteName(`${name}_rows`), deadLetters: quoteName(`${name}_dead_letters`) };
+  const tombstones = plan.tombstones && quoteName(`${name}_tombstones`);
+  const tables = { rows: quoteName(`${name}_rows`), deadLetters: quoteName(`${name}_dead_letters`), tombstones };
   await run(connection, sql.createTableSql(tables.rows, plan.columns));
   await run(connection, sql.createTableSql(tables.deadLetters, [...DEAD_LETTER_COLUMNS, DAY_COLUMN]));
+  if (plan.tombstones && tombstones) await run(connection, sql.createTableSql(tombstones, plan.tombstones.columns));
   return tables;
 }
 
@@ -116,7 +114,7 @@ export async function decodeChunk(
   const deadLetters = new Map<number, number>();
   for (const group of messagesAt(chunk, left)) {
     const { decoded, letters } = decodeExactly(plan, group);
-    await appendDecoded(connection, plan, tables, decoded);
+    await appendDecoded(connection, plan.shape, tables.rows, decoded);
     await appendDeadLetters(connection, plan, tables, letters);
     rows += decoded.length;
     for (const { partition } of letters) deadLetters.set(partition, (deadLetters.get(partition) ?? 0) + 1);
@@ -136,12 +134,16 @@ async function decodeFast(
   tables: StagedTables,
 ): Promise<{ left: number[]; fastError: string | null }> {
   const headers: Record<string, ColumnValues> = plan.shape.headers ? { _headers: headerColumn(chunk) } : {};
+  const effective: Record<string, ColumnValues> = chunk.effectiveMs
+    ? { _effective_ms: { type: 'BIGINT', values: chunk.effectiveMs } }
+    : {};
   await fillTempTable(connection, sql.LINEAGE_TABLE, {
     count: chunk.count,
     columns: {
       _partition: { type: 'INTEGER', values: chunk.partitions },
       _offset: { type: 'BIGINT', values: chunk.offsets },
       _ms: { type: 'BIGINT', values: chunk.timestampsMs },
+      ...effective,
       ...headers,
     },
   });
@@ -181,8 +183,6 @@ async function tryInsert(
   }
 }
 
-type DecodedRow = { readonly message: ChunkMessage; readonly document: string };
-
 function decodeExactly(plan: DecodePlan, group: readonly ChunkMessage[]): { decoded: DecodedRow[]; letters: DeadLetter[] } {
   const decoded: DecodedRow[] = [];
   const letters: DeadLetter[] = [];
@@ -190,61 +190,12 @@ function decodeExactly(plan: DecodePlan, group: readonly ChunkMessage[]): { deco
     const result = isKafkaTime(message.timestampMs)
       ? decodeMessage(message.text, plan.message, message.keyText)
       : ({ kind: 'refused', field: null, reason: wrongTime(message.timestampMs) } as const);
-    if (result.kind === 'row') decoded.push({ message, document: sql.documentOf(plan.shape, result.values) });
+    if (result.kind === 'row')
+      decoded.push({
+        message: { ...message, timestampMs: message.effectiveMs },
+        document: sql.documentOf(plan.shape, result.values),
+      });
     else letters.push({ ...message, field: result.field, reason: result.reason });
   }
   return { decoded, letters };
-}
-
-const isKafkaTime = (ms: bigint): boolean => ms >= sql.KAFKA_MS_MIN && ms <= sql.KAFKA_MS_MAX;
-const wrongTime = (ms: bigint): string => `the Kafka timestamp ${ms} ms lies outside the years 1 to 9999`;
-
-async function appendDecoded(
-  connection: Connection,
-  plan: DecodePlan,
-  tables: StagedTables,
-  decoded: readonly DecodedRow[],
-): Promise<void> {
-  if (decoded.length === 0) return;
-  const messages = decoded.map(({ message }) => message);
-  await fillTempTable(connection, sql.DECODED_TABLE, {
-    count: decoded.length,
-    columns: {
-      ...coordinates(messages),
-      _doc: { type: 'VARCHAR', values: decoded.map(({ document }) => document) },
-    },
-  });
-  await run(connection, sql.decodedInsertSql(plan.shape, tables.rows));
-}
-
-/** Writes dead letters, also those that were found before decoding (empty, not UTF-8, raw 0x1E). Throws engine_failed. */
-export async function appendDeadLetters(
-  connection: Connection,
-  plan: DecodePlan,
-  tables: StagedTables,
-  letters: readonly DeadLetter[],
-): Promise<void> {
-  if (letters.length === 0) return;
-  await fillTempTable(connection, sql.LETTERS_TABLE, {
-    count: letters.length,
-    columns: {
-      ...coordinates(letters),
-      _value: { type: 'BLOB', values: letters.map(({ value }) => value) },
-      _field: { type: 'VARCHAR', values: letters.map(({ field }) => field) },
-      _reason: { type: 'VARCHAR', values: letters.map(({ reason }) => reason) },
-    },
-  });
-  await run(connection, sql.lettersInsertSql(tables.deadLetters, plan));
-}
-
-function coordinates(
-  messages: readonly Pick<DeadLetter, 'partition' | 'offset' | 'timestampMs' | 'key' | 'headers'>[],
-): Record<string, ColumnValues> {
-  return {
-    _partition: { type: 'INTEGER', values: Int32Array.from(messages, ({ partition }) => partition) },
-    _offset: { type: 'BIGINT', values: BigInt64Array.from(messages, ({ offset }) => offset) },
-    _ms: { type: 'BIGINT', values: BigInt64Array.from(messages, ({ timestampMs }) => timestampMs) },
-    _raw_key: { type: 'BLOB', values: messages.map(({ key }) => key) },
-    _headers: { type: 'VARCHAR', values: messages.map(({ headers }) => headers) },
-  };
 }

@@ -10,7 +10,8 @@ import type { Feed } from '../model/feed.ts';
 import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
 import type { Changes } from './changes.ts';
 import { stoppedError } from './feed-errors.ts';
-import { type OpenBatch, SchemaGrown, type Stage, type WorkQueue } from './stage.ts';
+import type { OpenBatch } from './open-batch.ts';
+import { SchemaGrown, type Stage, type WorkQueue } from './stage.ts';
 
 /** A conflict means another writer owns these partitions; after this many without progress it is not a passing rebalance. */
 const CONFLICTS_MAX = 3;

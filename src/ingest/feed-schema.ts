@@ -13,7 +13,7 @@ import { JsonTextError, scanJson } from '../model/json-text.ts';
 import { fieldFromJson, fieldToJson } from '../model/pinned-schema.ts';
 import { SEPARATOR } from './chunk-bytes.ts';
 import { decodePlan } from './decode.ts';
-import type { InForce } from './stage.ts';
+import type { InForce } from './open-batch.ts';
 
 const PIN_TRIES_MAX = 5;
 /** Enough for most feeds; a longer piece of advice is no advice. */

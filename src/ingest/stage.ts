@@ -6,36 +6,22 @@ import type { Fetched } from '../broker/fetch-response.ts';
 import { type RecordParts, readRecords } from '../broker/record-batch.ts';
 import { type Connection, run } from '../duckdb/connection.ts';
 import { assert } from '../errors.ts';
-import { type BatchFacts, newProgress, type PartitionProgress, type StagedBatch, toRange } from '../model/batch.ts';
+import { type BatchFacts, type StagedBatch, toRange } from '../model/batch.ts';
+import { isKafkaTime, KAFKA_MS_MIN } from '../model/kafka-time.ts';
 import type { LastMessage } from '../model/log-entry.ts';
-import { type Offset, toOffset } from '../model/offsets.ts';
+import { toOffset } from '../model/offsets.ts';
 import { type BuiltChunk, ChunkBuilder } from './chunk-builder.ts';
-import { appendDeadLetters, createStagedTables, type DecodePlan, decodeChunk, type StagedTables } from './decode.ts';
+import { createStagedTables, decodeChunk, type StagedTables } from './decode.ts';
+import { appendDeadLetters } from './decode-exact.ts';
 import { assertSame, LastSeen, messageOf } from './last-message.ts';
-
-/** The schema a batch is decoded with, and the epoch it stands for. */
-export type InForce = { readonly plan: DecodePlan; readonly epoch: number };
+import { countDeadLetters, type InForce, type OpenBatch, progressIn, progressOf } from './open-batch.ts';
+import { appendTombstones } from './tombstones.ts';
 
 /** The schema grew while this batch was filling: it is dropped, and its messages are read again. */
 export class SchemaGrown extends Error {}
 
-export type OpenBatch = {
-  readonly id: string;
-  /** null: the schema of this feed is still to be inferred, from the first chunk that says anything. */
-  inForce: InForce | null;
-  readonly openedAtMs: number;
-  readonly progress: Map<number, PartitionProgress>;
-  readonly drift: Set<string>;
-  tables: StagedTables | null;
-  /** While the schema is not known: the chunk that it is inferred from, which the others wait for. */
-  first: Promise<void> | null;
-  /** Made once, by whichever chunk comes first. */
-  making: Promise<StagedTables> | null;
-  messages: number;
-  bytes: number;
-  rows: number;
-  deadLetters: number;
-};
+/** Before all timestamps that a message can have. */
+const NEVER_MS = Number(KAFKA_MS_MIN);
 
 /** Runs one piece of DuckDB work at a time; work of a dropped batch is skipped by its owner. */
 export type WorkQueue = <T>(work: (connection: Connection) => Promise<T>) => Promise<T>;
@@ -44,6 +30,8 @@ export type StageOptions = {
   readonly feed: string;
   readonly topic: string;
   readonly eventTime: string | null;
+  /** Of a table: the largest message timestamp before a partition's position; null: a stream. */
+  readonly highestMs: ((partition: number) => number | null) | null;
   readonly newId: () => string;
   readonly nowMs: () => number;
   readonly decode: WorkQueue;
@@ -63,7 +51,9 @@ export type StageOptions = {
 
 export class Stage {
   private readonly options: StageOptions;
-  private readonly builder = new ChunkBuilder();
+  private readonly builder: ChunkBuilder;
+  /** By partition, up to what was taken. */
+  private readonly highestMs = new Map<number, number>();
   private open: OpenBatch | null = null;
   private decoding: Promise<void> = Promise.resolve();
   private generation = 0;
@@ -74,6 +64,7 @@ export class Stage {
 
   constructor(options: StageOptions) {
     this.options = options;
+    this.builder = new ChunkBuilder(options.highestMs !== null);
   }
 
   get batch(): OpenBatch | null {
@@ -92,6 +83,8 @@ export class Stage {
     const batch = this.batchFor();
     const progress = progressOf(batch, fetched.partition, toOffset(position));
     const last = new LastSeen();
+    const isTable = this.options.highestMs !== null;
+    let highestMs = this.highestMs.get(fetched.partition) ?? this.options.highestMs?.(fetched.partition) ?? NEVER_MS;
     const sink = {
       record: (bytes: Buffer, part: RecordParts): void => {
         if (part.offset < position) {
@@ -101,14 +94,17 @@ export class Stage {
         }
         progress.messages++;
         batch.messages++;
-        if (progress.timestampMsMax === null || part.timestampMs > progress.timestampMsMax)
+        const isTime = isKafkaTime(part.timestampMs);
+        if (isTime && (progress.timestampMsMax === null || part.timestampMs > progress.timestampMsMax))
           progress.timestampMsMax = part.timestampMs;
+        if (isTable && isTime && part.timestampMs > highestMs) highestMs = part.timestampMs;
         if (part.valueLength < 0) progress.tombstones++;
-        else this.append(bytes, part, fetched.partition);
+        if (part.valueLength >= 0 || isTable) this.append(bytes, part, { partition: fetched.partition, highestMs });
         last.set(bytes, part);
       },
     };
     readRecords(fetched.records, check ? check.offset : position, fetched.abortedTransactions, sink);
+    if (isTable) this.highestMs.set(fetched.partition, highestMs);
     progress.last = last.message() ?? progress.last;
     if (fetched.nextOffset > progress.end) progress.end = toOffset(fetched.nextOffset);
   }
@@ -145,7 +141,7 @@ export class Stage {
       epoch: inForce?.epoch ?? 0,
       schemaVersion: inForce?.plan.schemaVersion ?? 0,
       ranges,
-      tables: tables ?? { rows: '', deadLetters: '' },
+      tables: tables ?? { rows: '', deadLetters: '', tombstones: null },
       rows,
       deadLetters,
       bytes,
@@ -157,6 +153,7 @@ export class Stage {
   async drop(): Promise<void> {
     this.generation++;
     this.failed = false;
+    this.highestMs.clear();
     this.builder.build();
     const { open, decoding } = this;
     this.open = null;
@@ -170,6 +167,7 @@ export class Stage {
     await this.options.decode(async (connection) => {
       await run(connection, `DROP TABLE IF EXISTS ${tables.rows}`);
       await run(connection, `DROP TABLE IF EXISTS ${tables.deadLetters}`);
+      if (tables.tombstones) await run(connection, `DROP TABLE IF EXISTS ${tables.tombstones}`);
     });
   }
 
@@ -191,9 +189,11 @@ export class Stage {
     return this.open;
   }
 
-  private append(bytes: Buffer, part: RecordParts, partition: number): void {
+  private append(bytes: Buffer, part: RecordParts, { partition, highestMs }: { partition: number; highestMs: number }): void {
     this.builder.partition = partition;
-    this.builder.record(bytes, part);
+    this.builder.effectiveMs = highestMs;
+    if (part.valueLength < 0) this.builder.tombstone(bytes, part);
+    else this.builder.record(bytes, part);
     if (this.builder.full) this.seal();
   }
 
@@ -227,7 +227,7 @@ export class Stage {
     );
   }
 
-  private async decodeInto(open: OpenBatch, { chunk, refused }: BuiltChunk): Promise<void> {
+  private async decodeInto(open: OpenBatch, { chunk, refused, tombstones }: BuiltChunk): Promise<void> {
     const { plan } = await this.schemaFor(open, chunk);
     await this.options.decode(async (connection) => {
       open.making ??= createStagedTables(connection, plan, `batch_${open.id}`);
@@ -236,6 +236,12 @@ export class Stage {
       if (refused.length > 0) {
         await appendDeadLetters(connection, plan, tables, refused);
         for (const { partition } of refused) countDeadLetters(open, partition, 1);
+      }
+      if (tombstones.length > 0) {
+        for (const [partition, count] of await appendTombstones(connection, plan, tables, tombstones)) {
+          countDeadLetters(open, partition, count);
+          progressIn(open, partition).tombstones -= count;
+        }
       }
       if (!chunk) return;
       const decoded = await decodeChunk(connection, plan, chunk, tables);
@@ -263,19 +269,4 @@ export class Stage {
 /** All have ended, whichever way; then the first failure counts. */
 async function settled(work: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
-}
-
-function progressOf(batch: OpenBatch, partition: number, position: Offset): PartitionProgress {
-  const known = batch.progress.get(partition);
-  assert(!known || known.end === position, `partition ${partition} was taken at ${position} after ${known?.end}`);
-  const progress = known ?? newProgress(partition, position);
-  batch.progress.set(partition, progress);
-  return progress;
-}
-
-function countDeadLetters(open: OpenBatch, partition: number, count: number): void {
-  const progress = open.progress.get(partition);
-  assert(progress, `dead letters of partition ${partition}, which is not in the batch`);
-  progress.deadLetters += count;
-  open.deadLetters += count;
 }

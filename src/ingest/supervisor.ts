@@ -147,6 +147,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
       feed: feed.name,
       topic: feed.topic,
       eventTime: feed.eventTime,
+      highestMs: feed.type === 'table' ? (partition) => lake.state().positions.get(partition)?.timestampMsMax ?? null : null,
       newId,
       nowMs,
       decode,

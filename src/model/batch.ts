@@ -25,7 +25,12 @@ export type StagedBatch = {
   readonly schemaVersion: number;
   readonly ranges: readonly CommittedRange[];
   /** Quoted SQL names. */
-  readonly tables: { readonly rows: string; readonly deadLetters: string };
+  readonly tables: {
+    readonly rows: string;
+    readonly deadLetters: string;
+    /** null: a stream, or a table without a schema yet. */
+    readonly tombstones: string | null;
+  };
   readonly rows: number;
   readonly deadLetters: number;
   /** Of the messages it was made of. */

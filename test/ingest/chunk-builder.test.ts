@@ -123,7 +123,7 @@ describe('set aside with its bytes is', () => {
     const found = refused.map(({ offset, partition, value, key, reason }) => ({
       offset,
       partition,
-      value: Buffer.from(value).toString('hex'),
+      value: Buffer.from(value ?? []).toString('hex'),
       key: key && Buffer.from(key).toString('hex'),
       reason,
     }));

@@ -53,7 +53,13 @@ export const feedOf = (fields: readonly Field[], more: Partial<Feed> = {}): Feed
 /** 2025-01-27 17:46:40 UTC */
 export const MESSAGE_MS = 1_738_000_000_000n;
 
-type ChunkMore = { keys?: (string | null)[]; headers?: ReadonlyMap<number, string>; partitions?: number[]; ms?: bigint[] };
+type ChunkMore = {
+  keys?: (string | null)[];
+  headers?: ReadonlyMap<number, string>;
+  partitions?: number[];
+  ms?: bigint[];
+  effectiveMs?: bigint[];
+};
 
 export function chunkOf(values: readonly string[], more: ChunkMore = {}): Chunk {
   const count = values.length;
@@ -63,6 +69,7 @@ export function chunkOf(values: readonly string[], more: ChunkMore = {}): Chunk 
     values: Buffer.from(values.join('\x1e')),
     partitions: Int32Array.from({ length: count }, (_, index) => more.partitions?.[index] ?? 0),
     offsets: BigInt64Array.from({ length: count }, (_, index) => BigInt(index)),
+    effectiveMs: more.effectiveMs ? BigInt64Array.from(more.effectiveMs) : null,
     timestampsMs: BigInt64Array.from({ length: count }, (_, index) => more.ms?.[index] ?? MESSAGE_MS),
     keys: keys === undefined ? null : { bytes: Buffer.from(keys), encoding: 'text' },
     headers: more.headers ?? null,

@@ -1,7 +1,8 @@
 // Every trap of the hostile table, through DuckDB's fast path, through the exact decoder inside DuckDB, and through the pure one.
 import { afterAll, describe, expect, test } from 'bun:test';
 import { openDatabase, query } from '../../src/duckdb/connection.ts';
-import { appendDeadLetters, createStagedTables, decodeChunk, decodePlan } from '../../src/ingest/decode.ts';
+import { createStagedTables, decodeChunk, decodePlan } from '../../src/ingest/decode.ts';
+import { appendDeadLetters } from '../../src/ingest/decode-exact.ts';
 import { decodeMessage } from '../../src/model/convert.ts';
 import { chunkOf, decimal, feedOf, field, list, MESSAGE_MS, outcomes, struct, varchar } from './decode-helpers.ts';
 import { HOSTILE, type HostileCase } from './decode-hostile.ts';

@@ -6,10 +6,11 @@ import { type Connection, openDatabase, query } from '../../src/duckdb/connectio
 import { serial } from '../../src/ingest/changes.ts';
 import { CHUNK_BYTES_MAX } from '../../src/ingest/chunk-builder.ts';
 import { decodePlan } from '../../src/ingest/decode.ts';
-import { type InForce, Stage, type StageOptions, type WorkQueue } from '../../src/ingest/stage.ts';
+import type { InForce } from '../../src/ingest/open-batch.ts';
+import { Stage, type StageOptions, type WorkQueue } from '../../src/ingest/stage.ts';
 import { feedOf, field, MESSAGE_MS, varchar } from './decode-helpers.ts';
 
-export type Message = { offset: number; value: string | Buffer | null; key?: string; ageMs?: number };
+export type Message = { offset: number; value: string | Buffer | null; key?: string | null; ageMs?: number };
 export type SetOptions = { partition?: number; base?: number; last?: number; position?: number };
 
 const load = createRequire(import.meta.url);
@@ -75,6 +76,7 @@ export async function openStage(more: (decode: WorkQueue) => Partial<StageOption
     feed: 'shop_orders',
     topic: 'orders',
     eventTime: null,
+    highestMs: null,
     newId: () => `b${++ids}`,
     nowMs: () => 1_000,
     decode,

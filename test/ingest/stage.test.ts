@@ -3,7 +3,8 @@ import { describe, expect, test } from 'bun:test';
 import { LakeError } from '../../src/errors.ts';
 import { CHUNK_BYTES_MAX } from '../../src/ingest/chunk-builder.ts';
 import { decodePlan } from '../../src/ingest/decode.ts';
-import { type InForce, SchemaGrown, type StageOptions, type WorkQueue } from '../../src/ingest/stage.ts';
+import type { InForce } from '../../src/ingest/open-batch.ts';
+import { SchemaGrown, type StageOptions, type WorkQueue } from '../../src/ingest/stage.ts';
 import type { CommittedRange, LastMessage } from '../../src/model/log-entry.ts';
 import { toOffset } from '../../src/model/offsets.ts';
 import { until } from '../helpers/until.ts';
@@ -74,7 +75,7 @@ describe('a batch', () => {
     await bench.take([{ offset: 0, value: null }]);
     const { ranges, tables } = await bench.closed();
     expect(shown(ranges)).toEqual(['0: [0, 1) 1 = 0 + 0 + 1']);
-    expect([tables, await bench.tables()]).toEqual([{ rows: '', deadLetters: '' }, []]);
+    expect([tables, await bench.tables()]).toEqual([{ rows: '', deadLetters: '', tombstones: null }, []]);
   });
 
   test('counts what cannot be a row as dead letters of its partition, with its bytes and the reason', async () => {

@@ -1,0 +1,9 @@
+// The timestamps of Kafka messages that a column can hold: milliseconds since 1970, in the years 1 to 9999.
+
+import { MICROS_MAX, MICROS_MIN } from './convert-time.ts';
+
+export const KAFKA_MS_MIN = MICROS_MIN / 1000n;
+export const KAFKA_MS_MAX = (MICROS_MAX - 999n) / 1000n;
+
+export const isKafkaTime = (ms: bigint | number): boolean => ms >= KAFKA_MS_MIN && ms <= KAFKA_MS_MAX;
+export const wrongTime = (ms: bigint): string => `the Kafka timestamp ${ms} ms lies outside the years 1 to 9999`;
