@@ -1,0 +1,51 @@
+// Rows of audit_log: who did what to which table, when, with which counts (DESIGN §8). Pure.
+
+import type { JsonValue } from '../model/json-fields.ts';
+import type { Statement } from './warehouse.ts';
+
+export type AuditAction =
+  | 'table_created'
+  | 'column_added'
+  | 'view_created'
+  | 'view_replaced'
+  | 'feed_registered'
+  | 'policy_registered'
+  | 'schema_pinned'
+  | 'snapshot_opened'
+  | 'snapshot_sealed'
+  | 'table_rebuilt'
+  | 'gap_recorded';
+
+export type AuditEntry = {
+  readonly action: AuditAction;
+  /** null: concerns no single feed. */
+  readonly feed: string | null;
+  /** The table, column or snapshot it was done to. */
+  readonly resource: string;
+  readonly details?: Readonly<Record<string, JsonValue>>;
+  readonly rowCount?: number;
+  /** User id, as created_by of the registry; 1 when not said. */
+  readonly performedBy?: number;
+  /** The server's clock when not said. */
+  readonly atMs?: number;
+};
+
+const text =
+  'INSERT INTO audit_log (feed_name, action, resource, details, row_count, performed_by, actor, performed_at) ' +
+  'VALUES (?, ?, ?, ?, ?, ?, CURRENT_USER(), COALESCE(?, CURRENT_TIMESTAMP(6)))';
+
+export const auditStatement = (entry: AuditEntry): Statement => ({
+  text,
+  values: [
+    entry.feed,
+    entry.action,
+    entry.resource,
+    entry.details === undefined ? null : JSON.stringify(entry.details),
+    entry.rowCount ?? null,
+    entry.performedBy ?? 1,
+    entry.atMs === undefined ? null : mysqlTime(entry.atMs),
+  ],
+});
+
+/** As DATETIME(6) in UTC takes it. */
+export const mysqlTime = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').replace('Z', '000');
