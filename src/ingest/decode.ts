@@ -134,8 +134,8 @@ async function decodeFast(
   tables: StagedTables,
 ): Promise<{ left: number[]; fastError: string | null }> {
   const headers: Record<string, ColumnValues> = plan.shape.headers ? { _headers: headerColumn(chunk) } : {};
-  const effective: Record<string, ColumnValues> = chunk.effectiveMs
-    ? { _effective_ms: { type: 'BIGINT', values: chunk.effectiveMs } }
+  const effective: Record<string, ColumnValues> = plan.shape.isTable
+    ? { _effective_ms: { type: 'BIGINT', values: chunk.effectiveMs ?? chunk.timestampsMs } }
     : {};
   await fillTempTable(connection, sql.LINEAGE_TABLE, {
     count: chunk.count,

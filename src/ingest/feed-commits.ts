@@ -12,6 +12,7 @@ import type { Changes } from './changes.ts';
 import { stoppedError } from './feed-errors.ts';
 import type { OpenBatch } from './open-batch.ts';
 import { SchemaGrown, type Stage, type WorkQueue } from './stage.ts';
+import type { Target } from './target.ts';
 
 /** A conflict means another writer owns these partitions; after this many without progress it is not a passing rebalance. */
 const CONFLICTS_MAX = 3;
@@ -28,7 +29,9 @@ export type RunOutcome =
 
 export type FeedCommitsOptions = {
   readonly feed: Feed;
-  readonly lake: LakeFeed;
+  readonly target: Target;
+  /** The feed's log in the lake, which remembers for both targets that it is stopped. */
+  readonly control: LakeFeed;
   readonly stage: Stage;
   readonly flush: WorkQueue;
   readonly changes: Changes;
@@ -88,16 +91,17 @@ export class FeedCommits {
 
   /** Throws when the feed is stopped, or when another writer keeps being first. */
   lost(answer: Exclude<CommitAnswer, { kind: 'committed' }>): RunOutcome {
-    const { feed, log } = this.options;
-    const { stopped, version } = answer.state;
-    if (stopped) throw stoppedError(feed, stopped);
+    const { feed, log, target, control } = this.options;
+    const { stopped } = control.state();
+    const { version } = answer.state;
+    if (stopped) throw stoppedError(feed, stopped, target.name);
     const reason = answer.kind === 'fenced' ? 'fenced' : answer.reason;
     // A schema that grew while this batch committed is our own doing as often as another's.
     if (reason !== 'epoch' && reason !== 'schema') this.conflicts++;
-    log.warn('commit_conflicted', { feed: feed.name, target: 'lake', version, attempt: this.conflicts, reason });
+    log.warn('commit_conflicted', { feed: feed.name, target: target.name, version, attempt: this.conflicts, reason });
     if (this.conflicts >= CONFLICTS_MAX) {
       throw new LakeError('fenced', `feed ${feed.name} lost ${this.conflicts} commits in a row to another writer (${reason})`, {
-        where: { feed: feed.name, target: 'lake', version },
+        where: { feed: feed.name, target: target.name, version },
       });
     }
     return { kind: 'read_again' };
@@ -128,7 +132,7 @@ export class FeedCommits {
   }
 
   private async write(): Promise<{ written: WrittenBatch; batch: StagedBatch; open: OpenBatch } | 'read_again' | null> {
-    const { stage, flush, lake, changes } = this.options;
+    const { stage, flush, target, changes } = this.options;
     this.writing = true;
     this.writingBytes = stage.facts().bytes;
     try {
@@ -136,7 +140,7 @@ export class FeedCommits {
       if (!closed) return null;
       const { batch, open } = closed;
       this.writingBytes = batch.bytes; // with its last chunk
-      const written = await flush((connection) => lake.write(connection, batch)).finally(async () => {
+      const written = await flush((connection) => target.write(connection, batch)).finally(async () => {
         if (open.tables) await stage.discard(open.tables);
       });
       return { written, batch, open };
@@ -152,11 +156,12 @@ export class FeedCommits {
 
   private tell(batch: StagedBatch, open: OpenBatch, answer: CommitAnswer & { kind: 'committed' }, startedMs: number): void {
     const { feed, log, nowMs } = this.options;
+    const target = this.options.target.name;
     const messages = batch.ranges.reduce((sum, range) => sum + range.messages, 0);
     this.messages += messages;
     log.info('batch_committed', {
       feed: feed.name,
-      target: 'lake',
+      target,
       topic: feed.topic,
       offsets: batch.ranges.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(','),
       version: answer.version,
@@ -167,7 +172,7 @@ export class FeedCommits {
       bytes: answer.bytes,
       duration_ms: nowMs() - startedMs,
     });
-    if (batch.deadLetters > 0) log.warn('messages_refused', { feed: feed.name, target: 'lake', dead_letters: batch.deadLetters });
+    if (batch.deadLetters > 0) log.warn('messages_refused', { feed: feed.name, target, dead_letters: batch.deadLetters });
     // Each unknown name once a run: a feed that has one has it in every batch.
     const fresh = [...open.drift].filter((name) => !this.driftTold.has(name)).sort();
     for (const name of fresh) this.driftTold.add(name);
@@ -176,17 +181,17 @@ export class FeedCommits {
 
   /** DESIGN §6: a wrong schema is noticed before the refused messages are committed. */
   private async stop(batch: StagedBatch, { messages, refused }: Omit<RefusalCount, 'atMs'>): Promise<LakeError> {
-    const { feed, lake, signal } = this.options;
+    const { feed, target, control, signal } = this.options;
     const reason = `${refused} of the last ${messages} messages do not fit its schema`;
     for (let attempt = 1; attempt <= CONFLICTS_MAX; attempt++) {
-      const answer = await lake.stop(reason, signal);
-      if (answer.kind === 'committed' || answer.state.stopped) break;
+      const answer = await control.stop(reason, signal);
+      if (answer.kind === 'committed' || control.state().stopped) break;
     }
     return new LakeError(
       'schema_refuses',
       `feed ${feed.name} is stopped: ${reason}; none of this batch was taken, nothing is lost`,
       {
-        where: { feed: feed.name, topic: feed.topic, target: 'lake', offset: batch.ranges[0]?.start ?? 0n },
+        where: { feed: feed.name, topic: feed.topic, target: target.name, offset: batch.ranges[0]?.start ?? 0n },
         todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
       },
     );

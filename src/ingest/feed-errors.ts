@@ -2,6 +2,7 @@
 
 import { LakeError } from '../errors.ts';
 import type { Feed } from '../model/feed.ts';
+import type { TargetName } from './target.ts';
 
 /** Errors that concern one feed only; the others go on. */
 export const FEED_ERRORS: ReadonlySet<string> = new Set([
@@ -18,8 +19,12 @@ export const FEED_ERRORS: ReadonlySet<string> = new Set([
 ]);
 
 /** A feed whose messages did not fit stays stopped, for every process, until someone has looked. */
-export const stoppedError = (feed: Feed, stopped: { readonly at: string; readonly reason: string }): LakeError =>
+export const stoppedError = (
+  feed: Feed,
+  stopped: { readonly at: string; readonly reason: string },
+  target: TargetName,
+): LakeError =>
   new LakeError('feed_stopped', `feed ${feed.name} was stopped at ${stopped.at}: ${stopped.reason}`, {
-    where: { feed: feed.name, topic: feed.topic, target: 'lake' },
+    where: { feed: feed.name, topic: feed.topic, target },
     todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
   });

@@ -17,13 +17,16 @@ import type { Changes } from './changes.ts';
 import { FeedCommits } from './feed-commits.ts';
 import { feedStarts } from './feed-start.ts';
 import type { Stage, WorkQueue } from './stage.ts';
+import type { Target } from './target.ts';
 
 export type FeedRunOptions = {
   readonly feed: Feed;
   readonly config: Config;
   readonly groupId: string;
   readonly admin: KafkaAdmin;
-  readonly lake: LakeFeed;
+  readonly target: Target;
+  /** The feed's log in the lake: schema, pins and stop, for both targets. */
+  readonly control: LakeFeed;
   readonly stage: Stage;
   readonly flush: WorkQueue;
   readonly changes: Changes;
@@ -48,7 +51,7 @@ type Reading = {
 
 export class FeedRun {
   readonly feed: Feed;
-  readonly lake: LakeFeed;
+  readonly target: Target;
   readonly stage: Stage;
   /** Partitions this member reads, and the next offset it needs of each. */
   readonly reading = new Map<number, Reading>();
@@ -58,7 +61,7 @@ export class FeedRun {
   constructor(options: FeedRunOptions) {
     this.options = options;
     this.feed = options.feed;
-    this.lake = options.lake;
+    this.target = options.target;
     this.stage = options.stage;
     this.commits = new FeedCommits(options);
   }
@@ -66,10 +69,19 @@ export class FeedRun {
   /** Positions are read anew from the target; whatever was staged is dropped by the caller before. */
   async resume(partitions: readonly number[]): Promise<ReadonlyMap<number, Offset>> {
     const { admin, config, feed } = this.options;
-    await this.lake.refresh();
+    await this.target.refresh();
     const bounds = await topicBounds(admin, config.kafka, feed.topic);
     const { groupId, signal } = this.options;
-    const starts = await feedStarts({ feed, lake: this.lake, admin, config, groupId, bounds, signal });
+    const starts = await feedStarts({
+      feed,
+      control: this.options.control,
+      target: this.target,
+      admin,
+      config,
+      groupId,
+      bounds,
+      signal,
+    });
     const seeks = new Map<number, Offset>();
     for (const partition of partitions) {
       seeks.set(partition, await this.resumePartition(partition, { bounds, starts }));
@@ -82,13 +94,13 @@ export class FeedRun {
     const bounds = known.bounds.get(partition);
     if (!bounds)
       throw new LakeError('topic_missing', `topic ${feed.topic} has no partition ${partition}`, { where: { topic: feed.topic } });
-    const state = this.lake.state();
+    const state = this.target.state();
     const plan = planResume({
       position: state.positions.get(partition) ?? null,
       start: known.starts.get(partition) ?? null,
       bounds,
     });
-    const where = { feed: feed.name, topic: feed.topic, partition, target: 'lake' };
+    const where = { feed: feed.name, topic: feed.topic, partition, target: this.target.name };
     switch (plan.kind) {
       case 'read':
         this.reading.set(partition, { position: plan.position, check: plan.check, fetchAt: plan.seek, from: plan.position });
@@ -129,14 +141,14 @@ export class FeedRun {
   /** Commits offsets that will never be read as a gap, and plans again. */
   private async recordGap(gap: Gap, level: 'info' | 'warn'): Promise<void> {
     const { feed, log, signal } = this.options;
-    const answer = await this.lake.recordGaps([gap], signal);
+    const answer = await this.target.recordGaps([gap], signal);
     if (answer.kind !== 'committed') {
       this.commits.lost(answer);
       return;
     }
     log[level]('gap_recorded', {
       feed: feed.name,
-      target: 'lake',
+      target: this.target.name,
       topic: feed.topic,
       partition: gap.partition,
       offsets: `${gap.start}-${gap.end}`,

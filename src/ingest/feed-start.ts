@@ -8,29 +8,32 @@ import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Feed } from '../model/feed.ts';
 import { formatStarts, parseStarts, type Starts } from '../model/resume.ts';
+import type { Target } from './target.ts';
 
 const PIN = 'start';
 
 /** Partitions that are not in the answer start at the low watermark (DESIGN §4: a new partition of a known feed). */
 export async function feedStarts(options: {
   feed: Feed;
-  lake: LakeFeed;
+  control: LakeFeed;
+  target: Target;
   admin: KafkaAdmin;
   config: Config;
   groupId: string;
   bounds: TopicBounds;
   signal: AbortSignal;
 }): Promise<Starts> {
-  const { feed, lake, bounds, signal } = options;
+  const { feed, control, target, bounds, signal } = options;
+  const pin = target.name === 'lake' ? PIN : `${PIN}_${target.name}`;
   if (feed.start.kind === 'earliest') return new Map();
   const pinned = (): Starts | null => {
-    const text = lake.state().config.values[PIN];
+    const text = control.state().config.values[pin];
     return text === undefined ? null : parseStarts(text);
   };
   const known = pinned();
   if (known) return known;
-  const resolved = lake.state().positions.size > 0 ? new Map() : await resolve(options, bounds);
-  await lake.pinConfig({ [PIN]: formatStarts(resolved) }, signal);
+  const resolved = target.state().positions.size > 0 ? new Map() : await resolve(options, bounds);
+  await control.pinConfig({ [pin]: formatStarts(resolved) }, signal);
   // Another member may have been first: what is pinned counts.
   const now = pinned();
   if (!now)

@@ -21,7 +21,7 @@ export async function measureGoal(admin: KafkaAdmin, config: Config, runs: reado
   for (const run of runs) ends.set(run.feed.topic, await topicBounds(admin, config.kafka, run.feed.topic));
   const leftOf = (run: FeedRun): { partition: number; end: bigint; left: bigint }[] =>
     [...(ends.get(run.feed.topic) ?? [])].map(([partition, { low, end }]) => {
-      const position: bigint = run.lake.state().positions.get(partition)?.position ?? run.reading.get(partition)?.from ?? low;
+      const position: bigint = run.target.state().positions.get(partition)?.position ?? run.reading.get(partition)?.from ?? low;
       return { partition, end, left: end > position ? end - position : 0n };
     });
   const left = (some: readonly FeedRun[]): bigint => some.flatMap(leftOf).reduce((sum, one) => sum + one.left, 0n);
@@ -52,7 +52,7 @@ export async function inStep(options: {
   runs: readonly FeedRun[];
 }): Promise<boolean> {
   const { admin, config, groupId, runs } = options;
-  for (const { feed, lake } of runs) {
+  for (const { feed, target } of runs) {
     const bounds = await topicBounds(admin, config.kafka, feed.topic);
     // A coordinator that is just being elected is waited for by the assignment, which then must come.
     const committed = await groupOffsets(admin, config.kafka, { groupId, topic: feed.topic }).catch((error: unknown) => {
@@ -60,7 +60,7 @@ export async function inStep(options: {
       throw error;
     });
     if (!committed) return false;
-    for (const [partition, { position }] of lake.state().positions) {
+    for (const [partition, { position }] of target.state().positions) {
       const end = bounds.get(partition)?.end;
       if (end === undefined || position > end || committed.get(partition) !== position) return false;
     }

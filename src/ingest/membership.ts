@@ -65,7 +65,7 @@ export class Membership {
   }
 
   async commitGroupOffsets(run: FeedRun, partitions: readonly number[]): Promise<void> {
-    const { positions } = run.lake.state();
+    const { positions } = run.target.state();
     const { topic } = run.feed;
     const offsets = partitions.flatMap((partition) => {
       const offset = positions.get(partition)?.position;

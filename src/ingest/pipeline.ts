@@ -242,8 +242,8 @@ class Pipeline {
   }
 
   private async refreshRun(run: FeedRun, tidy: boolean): Promise<void> {
-    if (this.goal) await run.lake.refresh();
-    if (tidy) await run.lake.tidy();
+    if (this.goal) await run.target.refresh();
+    if (tidy) await run.target.tidy();
   }
 
   private live(): readonly FeedRun[] {
@@ -261,7 +261,12 @@ class Pipeline {
     }
     if (this.failures.has(run.feed.name)) return;
     this.failures.set(run.feed.name, error);
-    this.options.log.error('feed_stopped', { feed: run.feed.name, target: 'lake', code: error.code, reason: error.message });
+    this.options.log.error('feed_stopped', {
+      feed: run.feed.name,
+      target: run.target.name,
+      code: error.code,
+      reason: error.message,
+    });
     for (const partition of run.reading.keys()) this.consumer.leaveAlone({ topic: run.feed.topic, partition });
     run.drop().catch((dropError) => this.die(dropError));
     this.options.changes.notify();
@@ -274,11 +279,10 @@ class Pipeline {
 
   private unreadable({ topic, partition }: TopicPartition, offset: bigint): void {
     const run = this.runs.get(topic);
-    const where = { topic, partition, offset, target: 'lake' };
-    const error = new LakeError('message_format', `partition ${partition} of topic ${topic} cannot be read at offset ${offset}`, {
-      where,
-    });
-    if (run && this.isLive(run)) this.failed(run, error);
+    if (!run || !this.isLive(run)) return;
+    const where = { topic, partition, offset, target: run.target.name };
+    const message = `partition ${partition} of topic ${topic} cannot be read at offset ${offset}`;
+    this.failed(run, new LakeError('message_format', message, { where }));
   }
 
   private async stopMissing(): Promise<number> {

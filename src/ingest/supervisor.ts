@@ -86,7 +86,7 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
 }
 
 async function closeAll(runs: readonly FeedRun[]): Promise<void> {
-  for (const run of runs) await run.lake.close().catch(() => undefined);
+  for (const run of runs) await run.target.close().catch(() => undefined);
 }
 
 type RunParts = {
@@ -135,14 +135,15 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
   await schema.pinDeclared();
   // A run with nothing to read never joins the group, and `latest` means this moment all the same.
   if (feed.start.kind === 'latest')
-    await feedStarts({ feed, lake, admin, config, groupId: config.kafka.groupId, bounds, signal: abort });
+    await feedStarts({ feed, control: lake, target: lake, admin, config, groupId: config.kafka.groupId, bounds, signal: abort });
   await lake.tidy();
   return new FeedRun({
     feed,
     config,
     groupId: config.kafka.groupId,
     admin,
-    lake,
+    target: lake,
+    control: lake,
     stage: new Stage({
       feed: feed.name,
       topic: feed.topic,
@@ -179,7 +180,7 @@ function checkSource(
   cluster: string,
 ): void {
   const where = { feed: feed.name, topic: feed.topic, target: 'lake' };
-  if (state.stopped) throw stoppedError(feed, state.stopped);
+  if (state.stopped) throw stoppedError(feed, state.stopped, 'lake');
   if (state.clusterId !== null && state.clusterId !== cluster) {
     throw new LakeError(
       'cluster_changed',

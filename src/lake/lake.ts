@@ -11,6 +11,7 @@ import type { ObjectStore } from './store.ts';
 import { errorCode } from './store-error.ts';
 
 export type LakeFeed = {
+  readonly name: 'lake';
   state(): FeedState;
   refresh(): Promise<FeedState>;
   /** Writes a batch's files; its tables are not needed afterwards. */
@@ -113,6 +114,7 @@ export async function openLakeFeed(options: LakeFeedOptions): Promise<LakeFeed> 
     };
   };
   return {
+    name: 'lake',
     state: () => log.state(),
     refresh: () => log.refresh(),
     write,

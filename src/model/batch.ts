@@ -47,16 +47,19 @@ export type WrittenBatch = {
   discard(): Promise<void>;
 };
 
+/** What a pipeline reads of a target: positions and what they depend on. */
+export type TargetState = Pick<FeedState, 'version' | 'epoch' | 'positions'>;
+
 export type CommitAnswer =
   | {
       readonly kind: 'committed';
       readonly version: number;
       readonly files: number;
       readonly bytes: number;
-      readonly state: FeedState;
+      readonly state: TargetState;
     }
-  | { readonly kind: 'conflict'; readonly reason: string; readonly state: FeedState }
-  | { readonly kind: 'fenced'; readonly state: FeedState };
+  | { readonly kind: 'conflict'; readonly reason: string; readonly state: TargetState }
+  | { readonly kind: 'fenced'; readonly state: TargetState };
 
 export const newProgress = (partition: number, start: Offset): PartitionProgress => ({
   partition,

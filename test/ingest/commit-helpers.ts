@@ -69,7 +69,17 @@ export async function openCommits() {
   });
   const { stage } = bench;
   const signal = noSignal;
-  const commits = new FeedCommits({ feed, lake, stage, flush, changes: new Changes(), log, nowMs: Date.now, signal });
+  const commits = new FeedCommits({
+    feed,
+    target: lake,
+    control: lake,
+    stage,
+    flush,
+    changes: new Changes(),
+    log,
+    nowMs: Date.now,
+    signal,
+  });
   const staged = () => filesUnder(folder.root, STAGING);
   return {
     ...{ folder, lake, stage, commits, hooks, told, staged, tables: bench.tables },

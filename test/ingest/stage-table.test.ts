@@ -138,7 +138,7 @@ describe('a tombstone', () => {
       await bench.take([gone(0, 0), gone(1, 0, key), row(2, 0)]);
       const { letters, tombstones, batch } = await bench.staged();
       expect(letters.map(({ o, is_null }) => [o, is_null])).toEqual([[1, true]]);
-      expect(String(letters[0]?.reason)).toContain(reason);
+      expect(String(letters[0]?.['reason'])).toContain(reason);
       expect(tombstones.map(({ o }) => o)).toEqual([0]);
       expect(
         batch.ranges.map(({ messages, rows, tombstones: deleted, deadLetters }) => [messages, rows, deleted, deadLetters]),

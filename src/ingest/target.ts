@@ -1,0 +1,22 @@
+// Where a pipeline's batches go: one feed in the lake or in the warehouse. The pipeline knows nothing else of either.
+// Invariant: what a target answers as its positions is durable, with all rows and dead letters before them.
+
+import type { Connection } from '../duckdb/connection.ts';
+import type { CommitAnswer, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
+import type { Gap } from '../model/log-entry.ts';
+
+export type TargetName = 'lake' | 'warehouse';
+
+export type Target = {
+  readonly name: TargetName;
+  /** As last seen; free. */
+  state(): TargetState;
+  refresh(): Promise<TargetState>;
+  /** Takes a batch out of its staged tables, which are not needed afterwards. Nothing of it is visible yet. */
+  write(connection: Connection, batch: StagedBatch): Promise<WrittenBatch>;
+  /** Records offsets that Kafka no longer has, or that were left to others. */
+  recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
+  /** Finishes what other writers left, and takes away what is due; for idle minutes. */
+  tidy(): Promise<void>;
+  close(): Promise<void>;
+};
