@@ -4,11 +4,13 @@ import type { Problem } from './issues.ts';
 
 /** Tables of the warehouse that are ours (DESIGN §8); a feed cannot have them. */
 const OWN_TABLES = [
+  'lake_identity',
   'feed_registry',
   'data_retention_policies',
   'audit_log',
   'feed_permissions',
   'lake_positions',
+  'lake_gaps',
   'lake_snapshots',
   'lake_dead_letters',
   'lake_tombstones',

@@ -22,9 +22,11 @@ export function createTable(table: MysqlTable): Statement {
   return statement(`CREATE TABLE IF NOT EXISTS ${table.quoted} (\n  ${lines.join(',\n  ')}\n) ${TABLE_OPTIONS}`);
 }
 
-/** Into a table that may have rows: nullable, unless the server fills it in by itself. */
-export const addedDefinition = (column: MysqlColumn): string =>
-  / DEFAULT | AUTO_INCREMENT/.test(column.definition) ? column.definition : `${column.type} NULL`;
+/** A column that the server fills in by itself. */
+export const isFilled = (column: MysqlColumn): boolean => / DEFAULT | AUTO_INCREMENT/.test(column.definition);
+
+/** Into a table that may have rows: nullable, unless it is filled in. */
+export const addedDefinition = (column: MysqlColumn): string => (isFilled(column) ? column.definition : `${column.type} NULL`);
 
 /** One column a statement, so that each is added or already there. At the end: the server then copies no row. */
 export const addColumn = (table: MysqlTable, column: MysqlColumn): Statement =>

@@ -3,7 +3,7 @@
 
 import { LakeError } from '../errors.ts';
 import { columnFit } from './column-check.ts';
-import { addedDefinition, indexDefinition } from './ddl.ts';
+import { addedDefinition, indexDefinition, isFilled } from './ddl.ts';
 import type { MysqlColumn, MysqlTable } from './fact-table.ts';
 import type { FoundColumn, FoundIndex, FoundTable } from './found-table.ts';
 import { mysqlName, mysqlText } from './mysql-types.ts';
@@ -68,8 +68,8 @@ function checkOptions(found: FoundTable): Problem[] {
 function checkColumn(found: FoundColumn | undefined, column: MysqlColumn): Problem[] {
   if (found === undefined) return [];
   const modify = (type: string): string => {
-    const filled = addedDefinition(column) === column.definition;
-    return `MODIFY COLUMN ${column.quoted} ${filled ? column.definition : `${type} ${column.role === 'key' ? 'NOT NULL' : 'NULL'}`}`;
+    const definition = `${type} ${column.role === 'key' ? 'NOT NULL' : 'NULL'}`;
+    return `MODIFY COLUMN ${column.quoted} ${isFilled(column) ? column.definition : definition}`;
   };
   if (found.generated) {
     const clause = `DROP COLUMN ${column.quoted}, ADD COLUMN ${column.quoted} ${addedDefinition(column)}`;
