@@ -157,6 +157,7 @@ const parseMaker = (value: unknown): Cut['by'] => {
 export type PartitionFacts = {
   /** Kafka's first offset with a timestamp at or after the boundary; null: there is none. */
   readonly firstAtOrAfter: Offset | null;
+  /** Asked for before the one above: otherwise what arrives in between, with later timestamps, lies below the cut. */
   readonly lastStable: Offset;
   /** What the maker reads next; null: it has read nothing of this partition. */
   readonly position: Offset | null;
