@@ -221,28 +221,32 @@ describe('the state is that of a plain fold', () => {
     ['tombstones in one partition, rows in the others', (partition: number) => (partition === 0 ? 1 : 0)],
     ['no tombstone', () => 0],
     ['only tombstones', () => 1],
-  ])(`whatever the batches and publishes: %s (seed ${dice.seed})`, async (_, deletes) => {
-    for (let round = 0; round < 4; round += 1) {
-      const count = Math.floor(dice.between(1, 120));
-      const messages = produce(dice, { count, partitions: 3, deletes });
-      const wanted = keyed(fold(messages));
-      for (const publishes of [0, 0.3, 1]) {
-        const engine = new Keyed(round % 2 ? 'parquet' : 'table');
-        const left = shuffled(messages, dice);
-        const batchMax = Math.ceil((2 * count) / dice.between(1, 8));
-        while (left.length > 0) {
-          await engine.take(left.splice(0, 1 + Math.floor(dice.between(0, batchMax))));
-          if (dice.next() < publishes) await engine.publish();
+  ])(
+    `whatever the batches and publishes: %s (seed ${dice.seed})`,
+    async (_, deletes) => {
+      for (let round = 0; round < 4; round += 1) {
+        const count = Math.floor(dice.between(1, 120));
+        const messages = produce(dice, { count, partitions: 3, deletes });
+        const wanted = keyed(fold(messages));
+        for (const publishes of [0, 0.3, 1]) {
+          const engine = new Keyed(round % 2 ? 'parquet' : 'table');
+          const left = shuffled(messages, dice);
+          const batchMax = Math.ceil((2 * count) / dice.between(1, 8));
+          while (left.length > 0) {
+            await engine.take(left.splice(0, 1 + Math.floor(dice.between(0, batchMax))));
+            if (dice.next() < publishes) await engine.publish();
+          }
+          expect({ seed: dice.seed, round, publishes, ...(await engine.state()) }).toEqual({
+            seed: dice.seed,
+            round,
+            publishes,
+            ...wanted,
+          });
         }
-        expect({ seed: dice.seed, round, publishes, ...(await engine.state()) }).toEqual({
-          seed: dice.seed,
-          round,
-          publishes,
-          ...wanted,
-        });
       }
-    }
-  });
+    },
+    60_000,
+  );
 });
 
 describe('a key in two partitions', () => {
