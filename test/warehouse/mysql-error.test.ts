@@ -68,6 +68,21 @@ describe('the table', () => {
     expect(classify(serverError(number, message)).message).not.toMatch(/secret|it's|-7/);
   });
 
+  test('the key, the column and the place in the statement stay in the words', () => {
+    const words = (number: number, message: string) => classify(serverError(number, message)).message;
+    expect([
+      words(1062, "Duplicate entry 'secret' for key 'uk'"),
+      words(1366, "Incorrect integer value: 'secret' for column 'c' at row 3"),
+      words(1366, "Incorrect integer value: 'secret' for column `d`.`t`.`c` at row 3"),
+      words(1406, "Data too long for column 'c' at row 3"),
+    ]).toEqual([
+      "a row with this key is there already, key 'uk'",
+      "Incorrect integer value for column 'c' at row 3",
+      'Incorrect integer value for column `d`.`t`.`c` at row 3',
+      "Data too long for column 'c' at row 3",
+    ]);
+  });
+
   test('the statement is not kept with the failure', () => {
     const error = Object.assign(serverError(1062, "Duplicate entry 'a' for key 'k'"), { sql: 'INSERT … secret' });
     expect(classify(error).cause).toBeUndefined();

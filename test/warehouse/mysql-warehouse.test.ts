@@ -50,7 +50,7 @@ describe.each(mysqlEngines)('%s', (engine) => {
     const database = await server.createDatabase();
     await using warehouse = await openOn({}, database);
     const [row] = await warehouse.run(
-      sql(`SELECT @@session.sql_mode AS mode, CONCAT_WS(' ', @@session.time_zone, @@session.autocommit, @@innodb_lock_wait_timeout,
+      sql(`SELECT @@session.sql_mode AS mode, CONCAT_WS(' ', @@session.time_zone, IF(@@session.autocommit, 1, 0), @@innodb_lock_wait_timeout,
         @@character_set_client, @@character_set_connection, @@character_set_results) AS others`),
       never,
     );
