@@ -164,7 +164,7 @@ const isOn = (index: FoundIndex, columns: readonly { readonly name: string }[]):
 
 /** An upsert that meets it would change a row of another key. It stays as an index, for the queries that use it. */
 function furtherKey(index: FoundIndex, found: FoundTable): Problem {
-  const columns = index.parts.map(({ column }) => column);
+  const columns = index.parts.map(({ column }) => column || 'an expression');
   const folding = found.columns.find(({ name, collation }) => columns.includes(name) && collation?.endsWith('_ci'));
   const what = index.name === 'PRIMARY' ? 'the primary key' : `the unique key ${index.name}`;
   const why = folding
@@ -172,6 +172,7 @@ function furtherKey(index: FoundIndex, found: FoundTable): Problem {
     : 'would make an upsert change another row';
   const text = `${what} on (${columns.join(', ')}) ${why}`;
   if (index.name === 'PRIMARY') return { text, clause: 'DROP PRIMARY KEY' };
+  if (index.parts.some(({ column }) => column === '')) return { text, clause: `DROP INDEX ${mysqlName(index.name)}` };
   const parts = index.parts.map(({ column, length }) => `${mysqlName(column)}${length === null ? '' : `(${length})`}`).join(', ');
   const name = mysqlName(index.name);
   return { text, clause: `DROP INDEX ${name}, ADD INDEX ${name} (${parts})` };

@@ -112,6 +112,39 @@ describe.each(mysqlEngines)('%s', (engine) => {
     expect(await setUpFactTable(here.warehouse, tableOf(wide), never)).toEqual([]);
   });
 
+  test('two feeds share a dimension: each adds the attributes it brings, and leaves those of the other', async () => {
+    await using here = await place(engine);
+    await setUpWarehouse(here.warehouse, setup, never);
+    const feed = (name: string, attribute: string) =>
+      tableOf({
+        ...summaryWith(
+          { a: 'BIGINT', b: 'VARCHAR' },
+          { dimensions: [{ table: 'dim_users', key: 'user_id', attributes: [attribute] }] },
+        ),
+        feed_name: name,
+      });
+    await setUpFactTable(here.warehouse, feed('one', 'a'), never);
+    const done = await setUpFactTable(here.warehouse, feed('two', 'b'), never);
+    expect(done.map(({ action, resource }) => `${action} ${resource}`)).toContain('column_added dim_users.b');
+    expect(await setUpFactTable(here.warehouse, feed('one', 'a'), never)).toEqual([]);
+  });
+
+  test('times from the year 1 to the year 9999 fit, to the microsecond', async () => {
+    await using here = await place(engine);
+    await setUpWarehouse(here.warehouse, setup, never);
+    await setUpFactTable(here.warehouse, tableOf(EVENTS), never);
+    const times = ['0001-01-01 00:00:00.000000', '1969-12-31 23:59:59.999999', '9999-12-31 23:59:59.999999'];
+    for (const [offset, at] of times.entries()) {
+      const text = 'INSERT INTO fact_events (at, kafka_partition, kafka_offset, kafka_timestamp) VALUES (?, 0, ?, ?)';
+      await here.warehouse.run({ text, values: [at, offset, at] }, never);
+    }
+    const rows = await here.warehouse.run(
+      { text: 'SELECT at, kafka_timestamp FROM fact_events ORDER BY kafka_offset', values: [] },
+      never,
+    );
+    expect(rows.map((row) => [row['at'], row['kafka_timestamp']])).toEqual(times.map((at) => [at, at]));
+  });
+
   test('the view shows the snapshot that is named as open, whatever rows there are', async () => {
     await using here = await place(engine);
     await setUpWarehouse(here.warehouse, setup, never);

@@ -116,7 +116,8 @@ describe.each(mysqlEngines)('%s', (engine) => {
       return checkTable(TABLE, found);
     };
     await setUpWarehouse(warehouse, { lakeId: 'l', feeds: [], nowMs: NOW_MS }, never);
-    for (const [change, said] of refused) {
+    const onlyMysql = [['add unique key uk_lower ((lower(user_id)))', /the unique key uk_lower on \(an expression\)/]] as const;
+    for (const [change, said] of [...refused, ...(engine === 'mysql' ? onlyMysql : [])]) {
       await sql.query(`drop table if exists ${TABLE.name}`);
       await setUpFactTable(warehouse, TABLE, never);
       if (change === 'engine = MyISAM') await sql.query(`alter table ${TABLE.name} drop index idx_user_id`);
