@@ -10,6 +10,8 @@ export type Fetched = {
   /** Complete record batches. */
   readonly records: Buffer;
   readonly nextOffset: bigint;
+  /** The last stable offset: up to here there is something to read. */
+  readonly endOffset: bigint;
   readonly abortedTransactions: readonly AbortedTransaction[];
   /** Whether `records` still holds these bytes: the next response of the same connection is written over them. */
   readonly isCurrent: () => boolean;
@@ -55,8 +57,8 @@ export function rewriteFetchResponse(frame: Buffer, version: number, hooks: Fetc
       at = sizeAt + 4 + size;
       const nextOffset = nextOffsetOf(records);
       if (nextOffset === null) continue;
-      const { partition, abortedTransactions } = header;
-      const ticket = hooks.onRecords({ topic, partition, records, nextOffset, abortedTransactions });
+      const { partition, abortedTransactions, endOffset } = header;
+      const ticket = hooks.onRecords({ topic, partition, records, nextOffset, endOffset, abortedTransactions });
       out.push(frame.subarray(copied, sizeAt), ticketRecords(nextOffset - 1n, ticket));
       copied = at;
     }
@@ -67,7 +69,7 @@ export function rewriteFetchResponse(frame: Buffer, version: number, hooks: Fetc
   return rewritten;
 }
 
-type PartitionHeader = Pick<Fetched, 'partition' | 'abortedTransactions'> & {
+type PartitionHeader = Pick<Fetched, 'partition' | 'endOffset' | 'abortedTransactions'> & {
   readonly errorCode: number;
   readonly highWatermark: bigint;
   readonly end: number;
@@ -86,6 +88,7 @@ function readPartitionHeader(frame: Buffer, start: number, version: number): Par
     partition: frame.readInt32BE(start),
     errorCode: frame.readInt16BE(start + 4),
     highWatermark: frame.readBigInt64BE(start + 6),
+    endOffset: frame.readBigInt64BE(start + 14),
     abortedTransactions,
     end: at + (version >= 11 ? 4 : 0),
   };

@@ -1,7 +1,8 @@
 // lake ingest: runs the pipelines until told to stop, or until everything that was there is in.
 
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
-import { runLakePipeline } from '../ingest/supervisor.ts';
+import { lakeTargets } from '../ingest/lake-target.ts';
+import { runTarget } from '../ingest/supervisor.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import type { Feed } from '../model/feed.ts';
 import { type CommandContext, chosenFeeds, configOf, oneOf } from './context.ts';
@@ -15,8 +16,9 @@ export async function ingestCommand(context: CommandContext): Promise<ExitCode> 
   const feeds = lakeStreams(context, chosenFeeds(config, flags.list('feed')), mode);
   log.info('ingest_started', { target: 'lake', feeds: feeds.map((feed) => feed.name).join(','), path: config.lake.path });
   const startedMs = context.nowMs();
-  const { messages, failures } = await runLakePipeline({
+  const { messages, failures } = await runTarget({
     config,
+    targets: lakeTargets(config),
     store: await openLocalStore({ root: config.lake.path, access: 'write' }),
     feeds,
     untilCaughtUp: flags.has('untilCaughtUp'),

@@ -67,6 +67,18 @@ export async function query(connection: Connection, sql: string, values?: SqlVal
   return reader.getRowObjects();
 }
 
+/** The result by columns: texts, bytes of BLOBs, and NULL; of other types nothing may be asked. Throws engine_failed. */
+export async function queryColumns(connection: Connection, sql: string): Promise<(string | Uint8Array | null)[][]> {
+  const reader = await guarded(() => connection.runAndReadAll(sql), firstLine(sql));
+  return reader.getColumns().map((column) => column.map(textOrBytes));
+}
+
+function textOrBytes(value: DuckDBValue): string | Uint8Array | null {
+  if (value === null || typeof value === 'string') return value;
+  if (typeof value === 'object' && 'bytes' in value && value.bytes instanceof Uint8Array) return value.bytes;
+  throw new LakeError('bug', `a column of DuckDB holds ${typeof value} where texts and bytes were asked for`);
+}
+
 /** Makes or fills a table with bytes bound to $1, $2, …, which are freed at once, not when the garbage collector finds them.
  *  Returns how many rows it has got. Throws engine_failed. */
 export async function runWithBytes(connection: Connection, sql: string, values: readonly Uint8Array[]): Promise<number> {

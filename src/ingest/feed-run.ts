@@ -31,6 +31,8 @@ export type FeedRunOptions = {
   readonly flush: WorkQueue;
   readonly changes: Changes;
   readonly limits: BatchLimits;
+  /** Whether a batch closes as soon as Kafka has nothing more at hand. */
+  readonly eager: boolean;
   readonly onGap: 'stop' | 'record';
   readonly log: Log;
   readonly nowMs: () => number;
@@ -45,6 +47,8 @@ type Reading = {
   readonly position: bigint;
   readonly check: LastMessage | null;
   readonly fetchAt: bigint;
+  /** Where Kafka's end was at the last fetch; null: nothing was fetched yet. */
+  readonly end: bigint | null;
   /** What the target held when it was last asked. */
   readonly from: bigint;
 };
@@ -103,7 +107,13 @@ export class FeedRun {
     const where = { feed: feed.name, topic: feed.topic, partition, target: this.target.name };
     switch (plan.kind) {
       case 'read':
-        this.reading.set(partition, { position: plan.position, check: plan.check, fetchAt: plan.seek, from: plan.position });
+        this.reading.set(partition, {
+          position: plan.position,
+          check: plan.check,
+          fetchAt: plan.seek,
+          end: null,
+          from: plan.position,
+        });
         return plan.seek;
       case 'left_out': {
         const reason = feed.start.kind === 'group' ? 'takeover' : `start ${feed.start.kind}`;
@@ -166,6 +176,7 @@ export class FeedRun {
       position: later(nextOffset, reading.position),
       check: null,
       fetchAt: nextOffset,
+      end: fetched.endOffset,
     });
   }
 
@@ -174,7 +185,12 @@ export class FeedRun {
   }
 
   get due(): boolean {
-    return this.stage.batch !== null && isDue(this.stage.facts(), this.options.limits);
+    if (this.stage.batch === null) return false;
+    return isDue(this.stage.facts(), this.options.limits) || (this.options.eager && this.isAtEnd);
+  }
+
+  private get isAtEnd(): boolean {
+    return [...this.reading.values()].every(({ position, end }) => end === null || position >= end);
   }
 
   /** Bytes that are staged and not durable yet. */
@@ -187,5 +203,10 @@ export class FeedRun {
     this.reading.clear();
     await this.stage.drop();
     this.commits.restart();
+  }
+
+  async close(): Promise<void> {
+    await this.target.close();
+    await this.options.control.close();
   }
 }

@@ -6,10 +6,11 @@ import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
 import { typeName } from '../model/columns.ts';
-import type { Feed, Field, FieldType } from '../model/feed.ts';
+import type { Feed, Field, FieldType, TypedField } from '../model/feed.ts';
 import { inferFields, inferTypes, widen } from '../model/infer.ts';
 import { canonicalJson, type JsonValue } from '../model/json-fields.ts';
 import { JsonTextError, scanJson } from '../model/json-text.ts';
+import type { LogSchema } from '../model/log-entry.ts';
 import { fieldFromJson, fieldToJson } from '../model/pinned-schema.ts';
 import { SEPARATOR } from './chunk-bytes.ts';
 import { decodePlan } from './decode.ts';
@@ -43,7 +44,7 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
   const isInferred = !feed.fields?.every((field) => field.type !== null);
   const pinned = (): readonly Field[] | null => {
     const schema = lake.state().schema;
-    return schema === null ? null : schema.fields.map((json) => fieldFromJson(json, parseTypeName));
+    return schema && pinnedFields(schema);
   };
   const inForce = (): InForce | null => {
     const { schema, epoch } = lake.state();
@@ -111,6 +112,14 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     },
   };
 }
+
+/** The fields of a pinned schema, every type known. Throws lake_damaged. */
+export const pinnedFields = (schema: LogSchema): readonly TypedField[] =>
+  schema.fields.map((json) => {
+    const field = fieldFromJson(json, parseTypeName);
+    if (field.type === null) throw new LakeError('lake_damaged', `the pinned schema holds no type for ${field.name}`);
+    return { ...field, type: field.type };
+  });
 
 /** A byte order mark stays: decoding refuses it. */
 const textsOf = (values: Uint8Array): string[] =>

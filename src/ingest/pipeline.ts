@@ -195,6 +195,8 @@ class Pipeline {
     } finally {
       this.options.changes.notify();
     }
+    // What came meanwhile may be due by now.
+    if (!this.over() && this.isLive(run)) this.closeDue(run);
   }
 
   private async commitAll(): Promise<void> {

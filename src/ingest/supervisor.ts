@@ -4,19 +4,20 @@
 import { connectAdmin, type KafkaAdmin } from '../broker/client.ts';
 import { clusterId, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
-import { type Database, openDatabase } from '../duckdb/connection.ts';
-import { assert, LakeError } from '../errors.ts';
+import { LakeError } from '../errors.ts';
 import { openLakeFeed } from '../lake/lake.ts';
 import { openLake } from '../lake/lake-identity.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
 import { ENGINE_FOLDER } from '../model/paths.ts';
-import { Changes, serial } from './changes.ts';
+import { Changes } from './changes.ts';
+import { collectEvery, DECODERS, GARBAGE_BYTES, openEngine, workPool, workQueue } from './engine.ts';
 import { FEED_ERRORS, stoppedError } from './feed-errors.ts';
 import { FeedRun } from './feed-run.ts';
 import { feedSchema } from './feed-schema.ts';
 import { feedStarts } from './feed-start.ts';
+import type { TargetKind } from './lake-target.ts';
 import { type PipelineResult, type Progress, runPipeline } from './pipeline.ts';
 import { Stage, type WorkQueue } from './stage.ts';
 
@@ -25,6 +26,7 @@ export type IngestOptions = {
   /** The lake's, open for writing. */
   readonly store: ObjectStore;
   readonly feeds: readonly Feed[];
+  readonly targets: TargetKind;
   readonly untilCaughtUp: boolean;
   readonly onGap: 'stop' | 'record';
   readonly log: Log;
@@ -39,21 +41,10 @@ export type IngestOptions = {
 
 /** Bytes of chunks under way: two are decoded, two more wait, so that neither decoder waits for Kafka. */
 const PENDING_BYTES_MAX = 16 * 1024 * 1024;
-/** DuckDB's own work beside the staged batches: sorting into days, Parquet row groups. */
-const ENGINE_BYTES = 64 * 1024 * 1024;
-/** Two, so that one decodes while the other waits for JavaScript to give it its next statement. */
-const DECODERS = 2;
-/** Small batches need that work too: one chunk of 4 MiB takes up to 53 MB while it is decoded. */
-const ENGINE_BYTES_MIN = 128 * 1024 * 1024;
-/** The collector is called after this many bytes of chunks. */
-const GARBAGE_BYTES = 48 * 1024 * 1024;
-/** Decoding and flushing run beside each other anyway; a chunk and a batch are too small for DuckDB to share out, and trying to
- *  costs half as much again (docs/performance.md). */
-const ENGINE_THREADS = 1;
 
-/** Lake pipeline over the given stream feeds. Throws LakeError; nothing that was committed is ever taken back. */
-export async function runLakePipeline(options: IngestOptions): Promise<PipelineResult> {
-  const { config, log, store } = options;
+/** The pipeline of one target over the given feeds. Throws LakeError; nothing that was committed is ever taken back. */
+export async function runTarget(options: IngestOptions): Promise<PipelineResult> {
+  const { config, log, store, targets } = options;
   await openLake({ store, newId: options.newId, nowMs: options.nowMs });
   await using broker = await connectAdmin(config.kafka, log);
   const cluster = await clusterId(broker.admin, config.kafka);
@@ -71,7 +62,7 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
   // Awaited here: what is opened above must outlive it.
   return await runPipeline({
     config,
-    groupId: config.kafka.groupId,
+    groupId: targets.groupId,
     admin: broker.admin,
     runs,
     failures,
@@ -86,7 +77,7 @@ export async function runLakePipeline(options: IngestOptions): Promise<PipelineR
 }
 
 async function closeAll(runs: readonly FeedRun[]): Promise<void> {
-  for (const run of runs) await run.target.close().catch(() => undefined);
+  for (const run of runs) await run.close().catch(() => undefined);
 }
 
 type RunParts = {
@@ -108,7 +99,12 @@ async function openRuns(feeds: readonly Feed[], parts: RunParts): Promise<{ runs
       runs.push(await openRun(feed, parts));
     } catch (error) {
       if (!(error instanceof LakeError) || !FEED_ERRORS.has(error.code)) throw error;
-      parts.options.log.error('feed_stopped', { feed: feed.name, target: 'lake', code: error.code, reason: error.message });
+      parts.options.log.error('feed_stopped', {
+        feed: feed.name,
+        target: parts.options.targets.name,
+        code: error.code,
+        reason: error.message,
+      });
       failures.set(feed.name, error);
     }
   }
@@ -117,9 +113,9 @@ async function openRuns(feeds: readonly Feed[], parts: RunParts): Promise<{ runs
 
 async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
   const { options, admin, cluster, decode, flush, changes } = parts;
-  const { config, store, log, nowMs, newId, abort } = options;
+  const { config, store, targets, log, nowMs, newId, abort } = options;
   const bounds = await topicBounds(admin, config.kafka, feed.topic);
-  const lake = await openLakeFeed({
+  const control = await openLakeFeed({
     store,
     feed: feed.name,
     topic: feed.topic,
@@ -130,25 +126,26 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
     onEvent: ({ level, event, ...fields }) =>
       log[level](event, { feed: feed.name, version: fields.version, reason: fields.detail }),
   });
-  checkSource(feed, lake.state(), cluster);
-  const schema = feedSchema({ feed, lake, timezone: config.lake.timezone, log, signal: abort });
+  checkSource(feed, control.state(), cluster);
+  const schema = feedSchema({ feed, lake: control, timezone: config.lake.timezone, log, signal: abort });
   await schema.pinDeclared();
+  const target = await targets.open({ feed, config, control, clusterId: cluster, signal: abort });
   // A run with nothing to read never joins the group, and `latest` means this moment all the same.
   if (feed.start.kind === 'latest')
-    await feedStarts({ feed, control: lake, target: lake, admin, config, groupId: config.kafka.groupId, bounds, signal: abort });
-  await lake.tidy();
+    await feedStarts({ feed, control, target, admin, config, groupId: targets.groupId, bounds, signal: abort });
+  await target.tidy();
   return new FeedRun({
     feed,
     config,
-    groupId: config.kafka.groupId,
+    groupId: targets.groupId,
     admin,
-    target: lake,
-    control: lake,
+    target,
+    control,
     stage: new Stage({
       feed: feed.name,
       topic: feed.topic,
       eventTime: feed.eventTime,
-      highestMs: feed.type === 'table' ? (partition) => lake.state().positions.get(partition)?.timestampMsMax ?? null : null,
+      highestMs: feed.type === 'table' ? (partition) => target.state().positions.get(partition)?.timestampMsMax ?? null : null,
       newId,
       nowMs,
       decode,
@@ -166,6 +163,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
       bytesMax: config.batch.batchBytes,
       ageMsMax: config.batch.batchTimeoutSeconds * 1000,
     },
+    eager: targets.eager,
     onGap: options.onGap,
     log,
     nowMs,
@@ -195,42 +193,4 @@ function checkSource(
       { where },
     );
   }
-}
-
-/** Unfolded record sets are garbage soon, but the collector sees only the small objects that hold them. */
-function collectEvery(bytes: number, collect: (() => void) | null): (sealed: number) => void {
-  let since = 0;
-  return (sealed) => {
-    since += sealed;
-    if (since < bytes) return;
-    since = 0;
-    collect?.();
-  };
-}
-
-/** In memory, with a place in the lake to spill to when a batch is wider than expected. */
-async function openEngine(tempFolder: string, stagedBytesMax: number): Promise<Database> {
-  return openDatabase({
-    memoryBytesMax: Math.max(ENGINE_BYTES_MIN, stagedBytesMax + ENGINE_BYTES),
-    threads: ENGINE_THREADS,
-    tempFolder,
-  });
-}
-
-/** Up to `size` pieces of work at a time, each on a connection, and so with temporary tables, of its own. */
-async function workPool(database: Database, size: number): Promise<WorkQueue> {
-  const queues: WorkQueue[] = [];
-  for (let index = 0; index < size; index++) queues.push(await workQueue(database));
-  let next = 0;
-  return (work) => {
-    const queue = queues[next++ % size];
-    assert(queue, `a pool of ${size} connections`);
-    return queue(work);
-  };
-}
-
-async function workQueue(database: Database): Promise<WorkQueue> {
-  const connection = await database.connect();
-  const inOrder = serial();
-  return (work) => inOrder(() => work(connection));
 }

@@ -27,6 +27,8 @@ export type Field = {
   readonly timezone: string | null;
 };
 
+export type TypedField = Field & { readonly type: FieldType };
+
 export type FeedStart = { readonly kind: 'earliest' | 'latest' | 'group' } | { readonly kind: 'timestamp'; readonly ms: number };
 
 export type Feed = {

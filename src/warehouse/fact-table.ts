@@ -2,7 +2,7 @@
 // Pure. Invariant: no two columns of a table are one name in SQL; a column of ours that a feed declares itself is called lake_<name>.
 
 import { assert } from '../errors.ts';
-import type { Feed, Field, FieldType } from '../model/feed.ts';
+import type { Feed, Field, FieldType, TypedField } from '../model/feed.ts';
 import { type IndexPart, indexParts, mysqlName, mysqlType, varcharRowBytes } from './mysql-types.ts';
 
 /** What a column of ours holds, where no field type says it. */
@@ -75,8 +75,6 @@ export type FactTable = MysqlTable & {
   readonly latest: { readonly name: string; readonly quoted: string } | null;
   readonly dimensions: readonly DimensionTable[];
 };
-
-export type TypedField = Field & { readonly type: FieldType };
 
 /** MySQL's limit on identifiers. */
 const NAME_CHARS_MAX = 64;

@@ -279,6 +279,7 @@ describe('a fetch response', () => {
         partition: 3,
         records,
         nextOffset: 9n,
+        endOffset: 90n,
         abortedTransactions: [{ producerId: 7n, firstOffset: 2n }],
       },
     ]);

@@ -3,7 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { loadConfig } from '../../src/config/load.ts';
 import { LakeError } from '../../src/errors.ts';
-import { runLakePipeline } from '../../src/ingest/supervisor.ts';
+import { lakeTargets } from '../../src/ingest/lake-target.ts';
+import { runTarget } from '../../src/ingest/supervisor.ts';
 import { createIdSource } from '../../src/lake/ids.ts';
 import { openLocalStore } from '../../src/lake/local-store.ts';
 import type { ObjectStore } from '../../src/lake/store.ts';
@@ -34,7 +35,8 @@ process.on('SIGTERM', () => stop.abort());
 const newId = createIdSource({ nowMs: Date.now, randomBytes });
 const write = (line: string): void => void process.stderr.write(line);
 try {
-  const result = await runLakePipeline({
+  const result = await runTarget({
+    targets: lakeTargets(config),
     config,
     store: wrap(await openLocalStore({ root: config.lake.path, access: 'write' })),
     feeds: config.feeds.filter((feed) => feed.enabled),

@@ -3,8 +3,8 @@
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import type { MysqlEngine } from '../../scripts/service/mysql-files.ts';
 import { LakeError } from '../../src/errors.ts';
-import type { Feed } from '../../src/model/feed.ts';
-import { type FactTable, factTable, type TypedField } from '../../src/warehouse/fact-table.ts';
+import type { Feed, TypedField } from '../../src/model/feed.ts';
+import { type FactTable, factTable } from '../../src/warehouse/fact-table.ts';
 import { openMysqlWarehouse } from '../../src/warehouse/mysql-warehouse.ts';
 import type { Warehouse } from '../../src/warehouse/warehouse.ts';
 import { feedOf, type Json } from '../config/helpers.ts';

@@ -1,0 +1,178 @@
+// lake_positions: how far a feed is in the warehouse, read and moved. Invariant (PROTOCOL M1): a transaction moves positions first,
+// and only from exactly where the batch begins; a row that does not match is another writer's work.
+
+import type { TargetState } from '../model/batch.ts';
+import type { PositionState } from '../model/feed-state.ts';
+import type { CommittedRange, Gap } from '../model/log-entry.ts';
+import { toOffset } from '../model/offsets.ts';
+import { type Row, type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
+
+/** Whose positions. */
+export type PositionsOf = { readonly feed: string; readonly topic: string };
+
+/** Positions moved under us: the batch is void. */
+export class PositionsMoved extends Error {}
+
+const COLUMNS = `kafka_partition, position, epoch, start_offset, last_offset, last_timestamp_ms, last_hash, timestamp_ms_max,
+  messages, row_count, dead_letters, tombstones`;
+
+/** `lock`: waits for a transaction that is still under way, for after a COMMIT without an answer. */
+export const selectPositions = ({ feed, topic }: PositionsOf, lock = false): Statement => ({
+  text: `SELECT ${COLUMNS}, cluster_id FROM lake_positions WHERE feed = ? AND topic = ? ORDER BY kafka_partition${lock ? ' FOR UPDATE' : ''}`,
+  values: [feed, topic],
+});
+
+const numberOf = (value: Row[string] | undefined): number => Number(value ?? 0);
+const numberOrNull = (value: Row[string] | undefined): number | null =>
+  value === null || value === undefined ? null : Number(value);
+
+export function stateOf(rows: readonly Row[]): TargetState {
+  const positions = new Map<number, PositionState>();
+  for (const row of rows) {
+    const [offset, timestampMs, hash] = [row['last_offset'], numberOrNull(row['last_timestamp_ms']), row['last_hash']];
+    positions.set(numberOf(row['kafka_partition']), {
+      start: toOffset(String(row['start_offset'])),
+      position: toOffset(String(row['position'])),
+      last: offset == null || timestampMs === null ? null : { offset: toOffset(String(offset)), timestampMs, hash: String(hash) },
+      timestampMsMax: numberOrNull(row['timestamp_ms_max']),
+      totals: {
+        messages: numberOf(row['messages']),
+        rows: numberOf(row['row_count']),
+        deadLetters: numberOf(row['dead_letters']),
+        tombstones: numberOf(row['tombstones']),
+      },
+    });
+  }
+  const epoch = rows.reduce((most, row) => Math.max(most, numberOf(row['epoch'])), 0);
+  return { version: 0, epoch, positions };
+}
+
+/** The positions after these ranges. */
+export function movedBy(known: TargetState, ranges: readonly CommittedRange[]): TargetState {
+  const positions = new Map(known.positions);
+  for (const range of ranges) {
+    const before = positions.get(range.partition);
+    const { messages, rows, deadLetters, tombstones } = before?.totals ?? NOTHING;
+    const max = before?.timestampMsMax ?? null;
+    positions.set(range.partition, {
+      start: before?.start ?? range.start,
+      position: range.end,
+      last: range.last ?? before?.last ?? null,
+      timestampMsMax: range.timestampMsMax === null ? max : Math.max(max ?? range.timestampMsMax, range.timestampMsMax),
+      totals: {
+        messages: messages + range.messages,
+        rows: rows + range.rows,
+        deadLetters: deadLetters + range.deadLetters,
+        tombstones: tombstones + range.tombstones,
+      },
+    });
+  }
+  return { ...known, positions };
+}
+
+const NOTHING = { messages: 0, rows: 0, deadLetters: 0, tombstones: 0 };
+
+/** Where the positions are beside a batch whose COMMIT was not answered. */
+export function outcomeOf(known: TargetState, ranges: readonly CommittedRange[]): 'committed' | 'not_committed' | 'moved' {
+  const at = (range: CommittedRange) => known.positions.get(range.partition)?.position ?? range.start;
+  if (ranges.every((range) => at(range) === range.end)) return 'committed';
+  return ranges.every((range) => at(range) === range.start) ? 'not_committed' : 'moved';
+}
+
+export type Move = PositionsOf & {
+  readonly ranges: readonly CommittedRange[];
+  readonly known: TargetState;
+  readonly clusterId: string | null;
+  readonly schemaVersion: number;
+};
+
+/** Throws PositionsMoved. */
+export async function movePositions(tx: Tx, move: Move): Promise<void> {
+  for (const range of [...move.ranges].sort((a, b) => a.partition - b.partition)) {
+    const before = move.known.positions.get(range.partition);
+    if (before && before.position !== range.start) throw new PositionsMoved();
+    const matched = before ? await tx.change(updatePosition(move, range)) : await insertPosition(tx, move, range);
+    if (matched !== 1) throw new PositionsMoved();
+  }
+}
+
+function updatePosition({ feed, topic, known, schemaVersion }: Move, range: CommittedRange): Statement {
+  const { last } = range;
+  const seen = last ? ', last_offset = ?, last_timestamp_ms = ?, last_hash = ?' : '';
+  const max = range.timestampMsMax;
+  const highest = max === null ? '' : ', timestamp_ms_max = GREATEST(COALESCE(timestamp_ms_max, ?), ?)';
+  return {
+    text: `UPDATE lake_positions SET position = ?, messages = messages + ?, row_count = row_count + ?, dead_letters = dead_letters + ?,
+        tombstones = tombstones + ?, schema_version = ?${seen}${highest}
+      WHERE feed = ? AND topic = ? AND kafka_partition = ? AND position = ? AND epoch = ?`,
+    values: [
+      range.end,
+      range.messages,
+      range.rows,
+      range.deadLetters,
+      range.tombstones,
+      schemaVersion,
+      ...(last ? [last.offset, last.timestampMs, last.hash] : []),
+      ...(max === null ? [] : [max, max]),
+      feed,
+      topic,
+      range.partition,
+      range.start,
+      known.epoch,
+    ],
+  };
+}
+
+async function insertPosition(
+  tx: Tx,
+  { feed, topic, known, clusterId, schemaVersion }: Move,
+  range: CommittedRange,
+): Promise<number> {
+  const { last } = range;
+  try {
+    return await tx.change({
+      text: `INSERT INTO lake_positions (feed, topic, position, start_offset, kafka_partition, epoch, last_offset, last_timestamp_ms, last_hash,
+          timestamp_ms_max, messages, row_count, dead_letters, tombstones, cluster_id, schema_version)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      values: [
+        feed,
+        topic,
+        range.end,
+        range.start,
+        range.partition,
+        known.epoch,
+        last?.offset ?? null,
+        last?.timestampMs ?? null,
+        last?.hash ?? null,
+        range.timestampMsMax,
+        range.messages,
+        range.rows,
+        range.deadLetters,
+        range.tombstones,
+        clusterId,
+        schemaVersion,
+      ],
+    });
+  } catch (error) {
+    if (error instanceof WarehouseFailure && error.class === 'duplicate') throw new PositionsMoved();
+    throw error;
+  }
+}
+
+/** A gap moves a position over offsets without a message. */
+export const gapRange = ({ partition, start, end }: Gap): CommittedRange => ({
+  partition,
+  start,
+  end,
+  messages: 0,
+  rows: 0,
+  deadLetters: 0,
+  tombstones: 0,
+  last: null,
+  timestampMsMax: null,
+});
+
+export const insertGap = ({ feed, topic }: PositionsOf, gap: Gap, epoch: number): Statement => ({
+  text: 'INSERT INTO lake_gaps (feed, topic, kafka_partition, start_offset, end_offset, epoch, reason) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  values: [feed, topic, gap.partition, gap.start, gap.end, epoch, gap.reason],
+});
