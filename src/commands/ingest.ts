@@ -1,8 +1,9 @@
 // lake ingest: runs the pipelines until told to stop, or until everything that was there is in.
 
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
-import { lakeTargets } from '../ingest/lake-target.ts';
-import { runTarget } from '../ingest/supervisor.ts';
+import type { PipelineResult } from '../ingest/pipeline.ts';
+import { runPipelines } from '../ingest/run-pipelines.ts';
+import type { TargetName } from '../ingest/target.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import type { Feed } from '../model/feed.ts';
 import { type CommandContext, chosenFeeds, configOf, oneOf } from './context.ts';
@@ -13,12 +14,12 @@ export async function ingestCommand(context: CommandContext): Promise<ExitCode> 
   const onGap = oneOf(flags.text('onGap') ?? 'stop', ['stop', 'record'], '--on-gap');
   if (flags.text('feed')?.trim() === '') throw new LakeError('usage', '--feed is empty; leave it out for all feeds');
   const config = configOf(context);
-  const feeds = lakeStreams(context, chosenFeeds(config, flags.list('feed')), mode);
-  log.info('ingest_started', { target: 'lake', feeds: feeds.map((feed) => feed.name).join(','), path: config.lake.path });
+  const feeds = byTarget(context, chosenFeeds(config, flags.list('feed')), { mode, engine: config.warehouse.engine });
+  const names = (some: readonly Feed[]): string => some.map((feed) => feed.name).join(',');
+  log.info('ingest_started', { lake: names(feeds.lake), warehouse: names(feeds.warehouse), path: config.lake.path });
   const startedMs = context.nowMs();
-  const { messages, failures } = await runTarget({
+  const results = await runPipelines({
     config,
-    targets: lakeTargets(config),
     store: await openLocalStore({ root: config.lake.path, access: 'write' }),
     feeds,
     untilCaughtUp: flags.has('untilCaughtUp'),
@@ -31,51 +32,57 @@ export async function ingestCommand(context: CommandContext): Promise<ExitCode> 
     collectGarbage: context.collectGarbage,
     onProgress: context.progress.show,
   }).finally(() => context.progress.end());
+  const messages = results.reduce((sum, { result }) => sum + total(result.messages), 0);
   const elapsedMs = Math.max(1, context.nowMs() - startedMs);
   log.info('ingest_ended', {
-    messages: total(messages),
+    messages,
     duration_ms: elapsedMs,
-    per_second: Math.round((total(messages) / elapsedMs) * 1000),
+    per_second: Math.round((messages / elapsedMs) * 1000),
   });
-  report(context, { feeds, messages, failures });
-  for (const failure of failures.values()) context.tell(failure);
-  const [first] = failures.values();
-  return first?.exit ?? EXIT.done;
+  const lines = results.flatMap(({ target, result }) => feeds[target].map((feed) => lineOf(feed, target, result)));
+  report(context, lines);
+  const failures = results.flatMap(({ result }) => [...result.failures.values()]);
+  for (const failure of failures) context.tell(failure);
+  return failures[0]?.exit ?? EXIT.done;
 }
 
 const total = (messages: ReadonlyMap<string, number>): number => [...messages.values()].reduce((sum, count) => sum + count, 0);
 
-/** Until the keyed state of tables and the warehouse are there, what is left out is said. */
-function lakeStreams(context: CommandContext, feeds: readonly Feed[], mode: 'all' | 'lake' | 'warehouse'): readonly Feed[] {
-  if (mode === 'warehouse') throw new LakeError('usage', 'the warehouse pipeline is not part of this version; use --mode lake');
-  const left = feeds.filter((feed) => feed.type === 'table' || feed.destination === 'data_warehouse');
-  if (left.length > 0) {
-    context.log.warn('feeds_skipped', {
-      feeds: left.map((feed) => feed.name).join(','),
-      reason: 'tables and the warehouse are not part of this version',
-    });
-  }
-  return feeds.filter((feed) => !left.includes(feed));
+type Mode = 'all' | 'lake' | 'warehouse';
+
+/** What goes where; what this version cannot do yet is said. */
+function byTarget(
+  context: CommandContext,
+  feeds: readonly Feed[],
+  { mode, engine }: { readonly mode: Mode; readonly engine: 'mysql' | 'duckdb' },
+): Record<TargetName, readonly Feed[]> {
+  const forLake = mode === 'warehouse' ? [] : feeds.filter((feed) => feed.destination !== 'data_warehouse');
+  const forWarehouse = mode === 'lake' ? [] : feeds.filter((feed) => feed.destination !== 'data_lake');
+  const tables = forLake.filter((feed) => feed.type === 'table');
+  skipped(context, tables, 'tables in the lake are not part of this version');
+  if (engine === 'duckdb')
+    skipped(context, forWarehouse, 'the embedded warehouse is not part of this version: name a MySQL server');
+  return { lake: forLake.filter((feed) => feed.type === 'stream'), warehouse: engine === 'duckdb' ? [] : forWarehouse };
 }
 
-function report(
-  context: CommandContext,
-  run: { feeds: readonly Feed[]; messages: ReadonlyMap<string, number>; failures: ReadonlyMap<string, LakeError> },
-): void {
-  const lines = run.feeds.map((feed) => {
-    const failure = run.failures.get(feed.name);
-    return {
-      feed: feed.name,
-      target: 'lake',
-      messages: run.messages.get(feed.name) ?? 0,
-      stopped: failure ? { code: failure.code, message: failure.message } : null,
-    };
-  });
+function skipped(context: CommandContext, feeds: readonly Feed[], reason: string): void {
+  if (feeds.length > 0) context.log.warn('feeds_skipped', { feeds: feeds.map((feed) => feed.name).join(','), reason });
+}
+
+type Line = ReturnType<typeof lineOf>;
+
+function lineOf(feed: Feed, target: TargetName, { messages, failures }: PipelineResult) {
+  const failure = failures.get(feed.name);
+  const stopped = failure ? { code: failure.code, message: failure.message } : null;
+  return { feed: feed.name, target, messages: messages.get(feed.name) ?? 0, stopped };
+}
+
+function report(context: CommandContext, lines: readonly Line[]): void {
   context.print({
     table: {
       columns: [{ title: 'feed' }, { title: 'target' }, { title: 'messages', align: 'right' }, { title: 'stopped' }],
       rows: lines.map(({ feed, target, messages, stopped }) => [feed, target, String(messages), stopped?.code ?? '']),
     },
-    json: { ok: run.failures.size === 0, feeds: lines },
+    json: { ok: lines.every(({ stopped }) => stopped === null), feeds: lines },
   });
 }
