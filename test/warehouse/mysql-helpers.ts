@@ -1,10 +1,12 @@
 // What the tests of the MySQL warehouse share: a warehouse on a test's database, and the failure a piece of work ends with.
 
+import { readdirSync, readFileSync } from 'node:fs';
 import type { MysqlConfig } from '../../src/config/config.ts';
 import { LakeError } from '../../src/errors.ts';
 import { type MysqlOptions, openMysqlWarehouse } from '../../src/warehouse/mysql-warehouse.ts';
 import { type SqlScalar, type Statement, type Warehouse, WarehouseFailure } from '../../src/warehouse/warehouse.ts';
-import type { TestDatabase } from '../helpers/mysql.ts';
+import type { PrivateMysql, TestDatabase } from '../helpers/mysql.ts';
+import { until } from '../helpers/until.ts';
 
 export const silent = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
 export const never = new AbortController().signal;
@@ -43,3 +45,11 @@ export async function lakeErrorOf(work: Promise<unknown>): Promise<LakeError> {
 
 /** Class and number, as a line to compare. */
 export const shown = (failure: WarehouseFailure): string => `${failure.class} ${failure.number}`;
+
+/** Paused, and all its threads have really stopped: a signal takes its time, in which a server answers. */
+export async function pauseWhole(server: PrivateMysql): Promise<void> {
+  server.pause();
+  const tasks = `/proc/${server.pid()}/task`;
+  const stopped = (task: string): boolean => /\) T /.test(readFileSync(`${tasks}/${task}/stat`, 'utf8'));
+  await until(() => readdirSync(tasks).every(stopped));
+}

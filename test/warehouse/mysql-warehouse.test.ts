@@ -5,7 +5,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { freePort } from '../../scripts/service/process.ts';
 import { mysqlEngines, startPrivateMysql, testMysql } from '../helpers/mysql.ts';
 import { until } from '../helpers/until.ts';
-import { failureOf, lakeErrorOf, never, openOn, shown, silent, sql } from './mysql-helpers.ts';
+import { failureOf, lakeErrorOf, never, openOn, pauseWhole, shown, silent, sql } from './mysql-helpers.ts';
 
 setDefaultTimeout(120_000);
 
@@ -148,7 +148,7 @@ describe.each(mysqlEngines)('%s', (engine) => {
     const work = failureOf(
       warehouse.transaction(async (tx) => {
         await tx.change(sql('INSERT INTO t VALUES (1)'));
-        server.pause();
+        await pauseWhole(server);
         left = true;
       }, never),
     );
@@ -180,7 +180,7 @@ describe.each(mysqlEngines)('%s', (engine) => {
     let left = false;
     const work = warehouse.transaction(async (tx) => {
       const matched = await tx.change(sql('INSERT INTO t VALUES (1)'));
-      server.pause();
+      await pauseWhole(server);
       left = true;
       return matched;
     }, controller.signal);
@@ -196,7 +196,7 @@ describe.each(mysqlEngines)('%s', (engine) => {
     await using server = await startPrivateMysql(engine);
     const database = await server.createDatabase();
     await using warehouse = await openOn({ options: { statementMsMax: 300, connectMsMax: 300 } }, database);
-    server.pause();
+    await pauseWhole(server);
     expect(shown(await failureOf(warehouse.transaction(async () => 1, never)))).toBe('wait null');
     expect(shown(await failureOf(warehouse.run(sql('SELECT 1'), never)))).toBe('wait null');
     server.resume();
