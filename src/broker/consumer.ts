@@ -62,6 +62,8 @@ export function createGroupConsumer(options: {
   kafka: KafkaConfig;
   groupId: string;
   topics: readonly string[];
+  /** Those of them that one member reads whole. */
+  tables: readonly string[];
   handlers: ConsumerHandlers;
   log: Log;
 }): GroupConsumer {
@@ -85,7 +87,7 @@ export function createGroupConsumer(options: {
   const sessionTimeout = options.kafka.sessionTimeoutSeconds * 1000;
   const consumer: Consumer = kafka.consumer({
     groupId: options.groupId,
-    partitionAssigners: [subscribedAssigner],
+    partitionAssigners: [subscribedAssigner(options.tables)],
     sessionTimeout,
     rebalanceTimeout: Math.max(sessionTimeout, 10_000),
     heartbeatInterval: Math.floor(sessionTimeout / 3),

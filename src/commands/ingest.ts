@@ -58,11 +58,9 @@ function byTarget(
 ): Record<TargetName, readonly Feed[]> {
   const forLake = mode === 'warehouse' ? [] : feeds.filter((feed) => feed.destination !== 'data_warehouse');
   const forWarehouse = mode === 'lake' ? [] : feeds.filter((feed) => feed.destination !== 'data_lake');
-  const tables = forLake.filter((feed) => feed.type === 'table');
-  skipped(context, tables, 'tables in the lake are not part of this version');
   if (engine === 'duckdb')
     skipped(context, forWarehouse, 'the embedded warehouse is not part of this version: name a MySQL server');
-  return { lake: forLake.filter((feed) => feed.type === 'stream'), warehouse: engine === 'duckdb' ? [] : forWarehouse };
+  return { lake: forLake, warehouse: engine === 'duckdb' ? [] : forWarehouse };
 }
 
 function skipped(context: CommandContext, feeds: readonly Feed[], reason: string): void {

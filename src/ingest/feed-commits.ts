@@ -7,6 +7,7 @@ import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
 import type { CommitAnswer, StagedBatch, WrittenBatch } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
+import type { CommittedRange } from '../model/log-entry.ts';
 import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
 import type { Changes } from './changes.ts';
 import { stoppedError } from './feed-errors.ts';
@@ -22,6 +23,8 @@ const IN_FLIGHT_MAX = 2;
 /** What follows a commit. */
 export type RunOutcome =
   | { readonly kind: 'nothing' }
+  /** Taken in, and durable with the next publish. */
+  | { readonly kind: 'applied' }
   /** These partitions' group offsets may follow. */
   | { readonly kind: 'committed'; readonly partitions: readonly number[] }
   /** Another writer was first: everything staged is to be dropped and read again from the target's positions. */
@@ -48,6 +51,10 @@ export class FeedCommits {
   private readonly options: FeedCommitsOptions;
   private writing = false;
   private inFlight = 0;
+  private publishing = false;
+  /** Applied since the last publish, or since everything is read again. */
+  private applied = false;
+  private lostPublishes = 0;
   /** Whether everything that was closed so far is durable. */
   private durable: Promise<boolean> = Promise.resolve(true);
   private conflicts = 0;
@@ -58,9 +65,9 @@ export class FeedCommits {
     this.options = options;
   }
 
-  /** Some batch is not durable yet, nor given up. */
+  /** Some batch is neither durable nor applied nor given up, or a publish is under way. */
   get busy(): boolean {
-    return this.inFlight > 0;
+    return this.inFlight > 0 || this.publishing;
   }
 
   get canClose(): boolean {
@@ -74,7 +81,7 @@ export class FeedCommits {
     this.inFlight++;
     const outcome = this.commitAfter(before);
     this.durable = outcome.then(
-      async ({ kind }) => kind === 'committed' || (kind === 'nothing' && (await before)),
+      async ({ kind }) => kind === 'committed' || kind === 'applied' || (kind === 'nothing' && (await before)),
       () => false,
     );
     try {
@@ -84,13 +91,38 @@ export class FeedCommits {
     }
   }
 
+  /** Something was applied that no publish has made durable yet, or is about to. */
+  get canPublish(): boolean {
+    return this.applied && !this.publishing;
+  }
+
+  /** Makes durable what was applied so far. Batches that are closed meanwhile wait, and are given up when it fails. */
+  async publish(): Promise<RunOutcome> {
+    if (!this.canPublish) return { kind: 'nothing' };
+    const before = this.durable;
+    this.publishing = true;
+    this.applied = false;
+    const outcome = this.publishApplied();
+    this.durable = outcome.then(
+      async ({ kind }) => kind !== 'read_again' && (await before),
+      () => false,
+    );
+    try {
+      return await outcome;
+    } finally {
+      this.publishing = false;
+      this.options.changes.notify();
+    }
+  }
+
   /** What is closed from now on was read from the target's positions. */
   restart(): void {
     this.durable = Promise.resolve(true);
+    this.applied = false;
   }
 
   /** Throws when the feed is stopped, or when another writer keeps being first. */
-  lost(answer: Exclude<CommitAnswer, { kind: 'committed' }>): RunOutcome {
+  lost(answer: Exclude<CommitAnswer, { kind: 'committed' | 'applied' }>): RunOutcome {
     const { feed, log, target, control } = this.options;
     const { stopped } = control.state();
     const { version } = answer.state;
@@ -109,11 +141,13 @@ export class FeedCommits {
 
   private async commitAfter(before: Promise<boolean>): Promise<RunOutcome> {
     const startedMs = this.options.nowMs();
+    const { lostPublishes } = this;
     const closed = await this.write();
     if (closed === 'read_again') return { kind: 'read_again' };
     if (closed === null) return { kind: 'nothing' };
     const { written, batch, open } = closed;
-    if (!(await before)) {
+    // What was closed before a publish that failed follows on from rows that are gone.
+    if (!(await before) || lostPublishes !== this.lostPublishes) {
       await written.discard();
       return { kind: 'nothing' };
     }
@@ -124,11 +158,32 @@ export class FeedCommits {
       throw await this.stop(batch, verdict);
     }
     const answer = await written.commit(this.options.signal);
-    if (answer.kind !== 'committed') return this.lost(answer);
-    this.conflicts = 0;
+    if (answer.kind !== 'committed' && answer.kind !== 'applied') return this.lost(answer);
     this.refusals = keepRecent(counts, this.options.nowMs());
-    this.tell(batch, open, answer, startedMs);
+    this.tellDrift(open);
+    if (answer.kind === 'applied') {
+      this.applied = true;
+      return { kind: 'applied' };
+    }
+    this.conflicts = 0;
+    this.tell('batch_committed', batch.ranges, answer, { startedMs, rows: batch.rows });
     return { kind: 'committed', partitions: batch.ranges.map(({ partition }) => partition) };
+  }
+
+  private async publishApplied(): Promise<RunOutcome> {
+    const { target, signal, nowMs } = this.options;
+    const startedMs = nowMs();
+    const published = await target.publish(signal);
+    if (published === null) return { kind: 'nothing' };
+    const { answer, ranges, snapshot } = published;
+    if (answer.kind !== 'committed') {
+      this.lostPublishes++;
+      return this.lost(answer);
+    }
+    this.conflicts = 0;
+    const name = `${snapshot.date}/${snapshot.version}`;
+    this.tell('snapshot_published', ranges, answer, { startedMs, rows: snapshot.rows, snapshot: name });
+    return { kind: 'committed', partitions: ranges.map(({ partition }) => partition) };
   }
 
   private async write(): Promise<{ written: WrittenBatch; batch: StagedBatch; open: OpenBatch } | 'read_again' | null> {
@@ -154,27 +209,39 @@ export class FeedCommits {
     }
   }
 
-  private tell(batch: StagedBatch, open: OpenBatch, answer: CommitAnswer & { kind: 'committed' }, startedMs: number): void {
+  /** One event a commit; of a table `rows` are the live keys. */
+  private tell(
+    event: 'batch_committed' | 'snapshot_published',
+    ranges: readonly CommittedRange[],
+    answer: CommitAnswer & { kind: 'committed' },
+    more: { readonly startedMs: number; readonly rows: number; readonly snapshot?: string },
+  ): void {
     const { feed, log, nowMs } = this.options;
     const target = this.options.target.name;
-    const messages = batch.ranges.reduce((sum, range) => sum + range.messages, 0);
+    const count = (of: 'messages' | 'deadLetters'): number => ranges.reduce((sum, range) => sum + range[of], 0);
+    const [messages, deadLetters] = [count('messages'), count('deadLetters')];
     this.messages += messages;
-    log.info('batch_committed', {
+    log.info(event, {
       feed: feed.name,
       target,
       topic: feed.topic,
-      offsets: batch.ranges.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(','),
+      ...(more.snapshot === undefined ? {} : { snapshot: more.snapshot }),
+      offsets: ranges.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(','),
       version: answer.version,
       messages,
-      rows: batch.rows,
-      dead_letters: batch.deadLetters,
+      rows: more.rows,
+      dead_letters: deadLetters,
       files: answer.files,
       bytes: answer.bytes,
-      duration_ms: nowMs() - startedMs,
+      duration_ms: nowMs() - more.startedMs,
     });
-    if (batch.deadLetters > 0) log.warn('messages_refused', { feed: feed.name, target, dead_letters: batch.deadLetters });
-    // Each unknown name once a run: a feed that has one has it in every batch.
-    const fresh = [...open.drift].filter((name) => !this.driftTold.has(name)).sort();
+    if (deadLetters > 0) log.warn('messages_refused', { feed: feed.name, target, dead_letters: deadLetters });
+  }
+
+  /** Each unknown name once a run: a feed that has one has it in every batch. */
+  private tellDrift({ drift }: OpenBatch): void {
+    const { feed, log } = this.options;
+    const fresh = [...drift].filter((name) => !this.driftTold.has(name)).sort();
     for (const name of fresh) this.driftTold.add(name);
     if (fresh.length > 0) log.warn('fields_unknown', { feed: feed.name, fields: fresh.join(',') });
   }

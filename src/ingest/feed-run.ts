@@ -5,7 +5,7 @@ import type { KafkaAdmin } from '../broker/client.ts';
 import type { Fetched } from '../broker/fetch-response.ts';
 import { type TopicBounds, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
-import { LakeError } from '../errors.ts';
+import { assert, LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
 import { type BatchLimits, isDue, isFull } from '../model/batch.ts';
@@ -152,6 +152,7 @@ export class FeedRun {
   private async recordGap(gap: Gap, level: 'info' | 'warn'): Promise<void> {
     const { feed, log, signal } = this.options;
     const answer = await this.target.recordGaps([gap], signal);
+    assert(answer.kind !== 'applied', 'a gap is durable at once');
     if (answer.kind !== 'committed') {
       this.commits.lost(answer);
       return;

@@ -1,9 +1,17 @@
-// What a feed is in the lake: a stream commits through its log as it is.
+// What a feed is in the lake: a stream commits its batches to the log as they are, a table keeps its state and publishes it.
 
+import type { KafkaAdmin } from '../broker/client.ts';
+import { type TopicBounds, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
 import type { LakeFeed } from '../lake/lake.ts';
+import { openLakeTable } from '../lake/lake-table.ts';
+import { type Column, lineageColumns, valueColumns } from '../model/columns.ts';
 import type { Feed } from '../model/feed.ts';
-import type { Target } from './target.ts';
+import type { Offset } from '../model/offsets.ts';
+import { pinnedFields } from './feed-schema.ts';
+import { ruleOf } from './snapshot-rule.ts';
+import type { WorkQueue } from './stage.ts';
+import { DURABLE_AT_ONCE, type Target } from './target.ts';
 
 export type TargetParts = {
   readonly feed: Feed;
@@ -11,6 +19,9 @@ export type TargetParts = {
   /** The feed's log in the lake: schema, pins and stop, for both targets. */
   readonly control: LakeFeed;
   readonly clusterId: string;
+  readonly admin: KafkaAdmin;
+  /** A connection of the pipeline's engine for this feed alone. */
+  readonly engine: () => Promise<WorkQueue>;
   readonly signal: AbortSignal;
 };
 
@@ -24,9 +35,47 @@ export type TargetKind = {
   open(parts: TargetParts): Promise<Target>;
 };
 
+/** A delta of a table may spill up to this many batches of messages before it is published early. */
+const DELTA_BATCHES_MAX = 8;
+/** A publish waits no longer to hear where the topic ends: that is only noted. */
+const CAUGHT_UP_MS_MAX = 2_000;
+
 export const lakeTargets = (config: Config): TargetKind => ({
   name: 'lake',
   groupId: config.kafka.groupId,
   eager: false,
-  open: async ({ control }) => control,
+  open: async (parts) => (parts.feed.type === 'table' ? openTable(parts) : { ...parts.control, ...DURABLE_AT_ONCE }),
 });
+
+async function openTable({ feed, config, control, admin, engine }: TargetParts): Promise<Target> {
+  const { batch } = config;
+  return openLakeTable({
+    lake: control,
+    topic: feed.topic,
+    engine: await engine(),
+    keyColumns: feed.keyFields,
+    columns: () => columnsOf(feed, control),
+    rule: ruleOf(feed, config.lake.timezone),
+    publishEveryMs: batch.batchTimeoutSeconds * 1000,
+    deltaBytesMax: DELTA_BATCHES_MAX * batch.batchBytes,
+    caughtUp: (positions) => isCaughtUp(positions, () => topicBounds(admin, config.kafka, feed.topic)),
+  });
+}
+
+function columnsOf(feed: Feed, control: LakeFeed): { schemaVersion: number; columns: readonly Column[] } | null {
+  const { schema } = control.state();
+  if (schema === null) return null;
+  const typed = { ...feed, fields: pinnedFields(schema) };
+  return { schemaVersion: schema.version, columns: [...valueColumns(typed), ...lineageColumns(typed)] };
+}
+
+/** A Kafka that is away answers that nobody knows. */
+async function isCaughtUp(positions: ReadonlyMap<number, Offset>, ask: () => Promise<TopicBounds>): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(() => resolve(null), CAUGHT_UP_MS_MAX);
+  });
+  const bounds = await Promise.race([ask().catch(() => null), late]);
+  clearTimeout(timer);
+  return bounds !== null && [...bounds].every(([partition, { end }]) => (positions.get(partition) ?? 0n) >= end);
+}

@@ -85,7 +85,9 @@ export class Membership {
     for (let attempt = 1; ; attempt++) {
       await run.drop();
       await changes.until(() => !run.commits.busy || over());
-      if (partitions.length === 0 || over() || overtaken()) return new Map();
+      if (over()) return new Map();
+      await run.target.forget();
+      if (partitions.length === 0 || overtaken()) return new Map();
       try {
         const seeks = await run.resume(partitions);
         await this.commitGroupOffsets(run, partitions);

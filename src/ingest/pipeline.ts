@@ -10,6 +10,7 @@ import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Budget, hasRoom, toRelieve } from './budget.ts';
 import type { Changes } from './changes.ts';
+import { Closing } from './closing.ts';
 import { FEED_ERRORS } from './feed-errors.ts';
 import type { FeedRun } from './feed-run.ts';
 import { type Goal, inStep, measureGoal, missingTopics } from './goal.ts';
@@ -60,6 +61,7 @@ class Pipeline {
   private consumer: GroupConsumer;
   private readonly rejoin: Rejoin;
   private readonly membership: Membership;
+  private readonly closing: Closing;
   /** null: the run has no end. */
   private goal: Goal | null = null;
   /** false: an assignment has to come before the run can end. */
@@ -89,8 +91,11 @@ class Pipeline {
     };
     const { config, log, changes } = options;
     const { kafka } = config;
-    const createConsumer = () =>
-      createGroupConsumer({ kafka, groupId: options.groupId, topics: this.live().map((run) => run.feed.topic), handlers, log });
+    const createConsumer = () => {
+      const topics = this.live().map(({ feed }) => feed.topic);
+      const tables = this.live().flatMap(({ feed }) => (feed.type === 'table' ? [feed.topic] : []));
+      return createGroupConsumer({ kafka, groupId: options.groupId, topics, tables, handlers, log });
+    };
     this.rejoin = new Rejoin({
       kafka,
       consumer: () => this.consumer,
@@ -110,6 +115,15 @@ class Pipeline {
       failed: (run, error) => this.failed(run, error),
       changes,
       log,
+    });
+    this.closing = new Closing({
+      goal: () => this.goal,
+      membership: this.membership,
+      over: () => this.over(),
+      isLive: (run) => this.isLive(run),
+      failed: (run, error) => this.failed(run, error),
+      changes,
+      nowMs: options.nowMs,
     });
     this.consumer = createConsumer();
   }
@@ -162,7 +176,7 @@ class Pipeline {
     if (!run || !this.isLive(run) || this.stopping) return;
     try {
       run.take(fetched, fetchedOffset);
-      this.closeDue(run);
+      this.closing.closeDue(run);
     } catch (error) {
       this.failed(run, error);
     }
@@ -171,41 +185,17 @@ class Pipeline {
   /** One beat: close what is due, notice the end, tell the progress, tidy up in quiet minutes. */
   private tick(): void {
     if (this.finished) return;
-    for (const run of this.live()) this.closeDue(run);
+    for (const run of this.live()) this.closing.closeDue(run);
     const heavy = toRelieve(this.live(), this.options.budget);
-    if (heavy) this.commit(heavy).catch(() => undefined);
+    if (heavy) this.closing.commit(heavy).catch(() => undefined);
     this.report();
     if (++this.ticks % REFRESH_TICKS === 0) this.refresh().catch((error) => this.die(error));
     this.options.changes.notify();
   }
 
-  private closeDue(run: FeedRun): void {
-    if (!run.commits.canClose || run.stage.batch === null) return;
-    const last = this.goal?.allTaken(run) && this.goal.left([run]) > 0n;
-    if (run.due || run.stage.failed || last) this.commit(run).catch(() => undefined);
-  }
-
-  private async commit(run: FeedRun): Promise<void> {
-    try {
-      const outcome = await run.commits.commit();
-      if (outcome.kind === 'committed') await this.membership.commitGroupOffsets(run, outcome.partitions);
-      if (outcome.kind === 'read_again') await this.membership.readAgain(run);
-    } catch (error) {
-      this.failed(run, error);
-    } finally {
-      this.options.changes.notify();
-    }
-    // What came meanwhile may be due by now.
-    if (!this.over() && this.isLive(run)) this.closeDue(run);
-  }
-
   private async commitAll(): Promise<void> {
     this.consumer.pauseAll();
-    const { changes } = this.options;
-    for (const run of this.live()) {
-      await changes.until(() => !run.commits.busy);
-      await this.commit(run);
-    }
+    await this.closing.commitAll(this.live());
     if (this.fatal !== null) throw this.fatal;
   }
 

@@ -56,7 +56,8 @@ export async function runTarget(options: IngestOptions): Promise<PipelineResult>
   const changes = new Changes();
   const stop = AbortSignal.any([options.stop, options.abort]);
   const sealed = collectEvery(GARBAGE_BYTES, options.collectGarbage);
-  const parts = { options, admin: broker.admin, cluster, decode, flush, changes, sealed };
+  const engine = () => workQueue(database);
+  const parts = { options, admin: broker.admin, cluster, engine, decode, flush, changes, sealed };
   const { runs, failures } = await openRuns(options.feeds, parts);
   await using _logs = { [Symbol.asyncDispose]: () => closeAll(runs) };
   // Awaited here: what is opened above must outlive it.
@@ -84,6 +85,7 @@ type RunParts = {
   readonly options: IngestOptions;
   readonly admin: KafkaAdmin;
   readonly cluster: string;
+  readonly engine: () => Promise<WorkQueue>;
   readonly decode: WorkQueue;
   readonly flush: WorkQueue;
   readonly changes: Changes;
@@ -129,7 +131,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
   checkSource(feed, control.state(), cluster);
   const schema = feedSchema({ feed, lake: control, timezone: config.lake.timezone, log, signal: abort });
   await schema.pinDeclared();
-  const target = await targets.open({ feed, config, control, clusterId: cluster, signal: abort });
+  const target = await targets.open({ feed, config, control, clusterId: cluster, admin, engine: parts.engine, signal: abort });
   // A run with nothing to read never joins the group, and `latest` means this moment all the same.
   if (feed.start.kind === 'latest')
     await feedStarts({ feed, control, target, admin, config, groupId: targets.groupId, bounds, signal: abort });

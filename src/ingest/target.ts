@@ -2,7 +2,7 @@
 // Invariant: what a target answers as its positions is durable, with all rows and dead letters before them.
 
 import type { Connection } from '../duckdb/connection.ts';
-import type { CommitAnswer, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
+import type { CommitAnswer, Published, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { Gap } from '../model/log-entry.ts';
 
 export type TargetName = 'lake' | 'warehouse';
@@ -14,9 +14,22 @@ export type Target = {
   refresh(): Promise<TargetState>;
   /** Takes a batch out of its staged tables, which are not needed afterwards. Nothing of it is visible yet. */
   write(connection: Connection, batch: StagedBatch): Promise<WrittenBatch>;
+  /** Whether what was applied should become durable now; false but for tables in the lake. */
+  publishDue(nowMs: number): boolean;
+  /** Makes durable what was applied. null: nothing was, which is always so but for tables in the lake. */
+  publish(signal: AbortSignal): Promise<Published | null>;
+  /** Drops what was applied and not published: it will be read again from the positions. */
+  forget(): Promise<void>;
   /** Records offsets that Kafka no longer has, or that were left to others. */
   recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
   /** Finishes what other writers left, and takes away what is due; for idle minutes. */
   tidy(): Promise<void>;
   close(): Promise<void>;
+};
+
+/** Of a target whose commits are durable: there is nothing to publish, nor to forget. */
+export const DURABLE_AT_ONCE: Pick<Target, 'publishDue' | 'publish' | 'forget'> = {
+  publishDue: () => false,
+  publish: async () => null,
+  forget: async () => undefined,
 };

@@ -1,16 +1,16 @@
 // What a feed is in the warehouse: its fact table, made from the schema that its log in the lake has pinned.
 
 import type { Config } from '../config/config.ts';
-import { assert } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
-import { parseSnapshotEvery, type SnapshotRule } from '../model/snapshot.ts';
 import { type FactTable, factTable } from '../warehouse/fact-table.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
 import { openWarehouseFeed } from '../warehouse/warehouse-feed.ts';
 import { pinnedFields } from './feed-schema.ts';
 import type { TargetKind } from './lake-target.ts';
+import { ruleOf } from './snapshot-rule.ts';
+import { DURABLE_AT_ONCE } from './target.ts';
 
 export function warehouseTargets(options: {
   readonly config: Config;
@@ -23,8 +23,9 @@ export function warehouseTargets(options: {
     name: 'warehouse',
     groupId: config.kafka.warehouseGroupId,
     eager: true,
-    open: ({ feed, control, clusterId, signal }) =>
-      openWarehouseFeed({
+    open: async ({ feed, control, clusterId, signal }) => ({
+      ...DURABLE_AT_ONCE,
+      ...(await openWarehouseFeed({
         warehouse,
         feed: feed.name,
         topic: feed.topic,
@@ -34,14 +35,9 @@ export function warehouseTargets(options: {
         nowMs,
         log,
         signal,
-      }),
+      })),
+    }),
   };
-}
-
-function ruleOf(feed: Feed, timezone: string): SnapshotRule {
-  const every = parseSnapshotEvery(feed.snapshotEvery);
-  assert(every !== null, `feed ${feed.name} has the period ${feed.snapshotEvery}`);
-  return { every, timezone };
 }
 
 /** Asked before every batch, so the table is worked out once a schema. */

@@ -2,7 +2,7 @@
 // removed files whose time is over.
 
 import type { FeedState } from '../model/feed-state.ts';
-import { removedRoot, stagingFolder, stagingRoot, writerOfStagedKey } from '../model/paths.ts';
+import { removedRoot, stagingFolder, stagingRoot, supersededRoot, writerOfStagedKey } from '../model/paths.ts';
 import type { ObjectStore } from './store.ts';
 
 /** Writers but `self` whose newest staged file has not changed since `beforeMs`: candidates for a fence, not proof of death. */
@@ -36,9 +36,16 @@ export const deleteUnnamed = async (store: ObjectStore, state: FeedState, keys: 
   for (const key of keys) if (!named.has(key)) await store.remove(key);
 };
 
-/** Deletes removed files that were moved away before `beforeMs`. Returns how many. */
-export const deleteRemoved = async (store: ObjectStore, feed: string, beforeMs: number): Promise<number> => {
-  const over = (await store.list(removedRoot(feed))).filter(({ changedAtMs }) => changedAtMs < beforeMs);
+/** Deletes removed files that were moved away before a moment, which is another one for superseded files. Returns how many. */
+export const deleteRemoved = async (
+  store: ObjectStore,
+  feed: string,
+  { beforeMs, supersededBeforeMs }: { beforeMs: number; supersededBeforeMs: number },
+): Promise<number> => {
+  const superseded = `${supersededRoot(feed)}/`;
+  const over = (await store.list(removedRoot(feed))).filter(
+    ({ key, changedAtMs }) => changedAtMs < (key.startsWith(superseded) ? supersededBeforeMs : beforeMs),
+  );
   for (const { key } of over) await store.remove(key);
   if (over.length > 0) await store.removeEmptyFolders(removedRoot(feed));
   return over.length;

@@ -99,8 +99,12 @@ export class CommitLog implements FeedLog {
     });
   }
 
-  sweepRemoved(options: { ageMsMin: number }): Promise<number> {
-    return this.#alone(() => deleteRemoved(this.#store, this.feed, this.#options.nowMs() - options.ageMsMin));
+  sweepRemoved({ ageMsMin, supersededAgeMsMin }: { ageMsMin: number; supersededAgeMsMin: number }): Promise<number> {
+    return this.#alone(() => {
+      const nowMs = this.#options.nowMs();
+      const before = { beforeMs: nowMs - ageMsMin, supersededBeforeMs: nowMs - supersededAgeMsMin };
+      return deleteRemoved(this.#store, this.feed, before);
+    });
   }
 
   close(): Promise<void> {

@@ -64,8 +64,8 @@ export type FeedLog = {
   fence(writer: string): Promise<void>;
   /** Fences and cleans every other writer whose staged files have not changed for this long. Returns their ids. */
   cleanUpAbandoned(options: { ageMsMin: number }): Promise<readonly string[]>;
-  /** Deletes files that were removed longer than this ago (R6: 24 h). Returns how many. */
-  sweepRemoved(options: { ageMsMin: number }): Promise<number>;
+  /** Deletes files that were removed longer than this ago (R6: 24 h, superseded publishes 10 minutes). Returns how many. */
+  sweepRemoved(options: { ageMsMin: number; supersededAgeMsMin: number }): Promise<number>;
   /** After the last call: takes the writer's staging folder away if it is empty. */
   close(): Promise<void>;
 };

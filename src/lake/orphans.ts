@@ -1,7 +1,7 @@
 // Which files of a feed no entry names (R7): ours are orphans, all others are foreign and never touched. For verify.
 
 import type { FeedState } from '../model/feed-state.ts';
-import { batchOfPath, deadLettersFolder, stagingRoot, streamFolder, tableFolder } from '../model/paths.ts';
+import { batchOfPath, deadLettersFolder, stagingRoot, stateFolder, streamFolder, tableFolder } from '../model/paths.ts';
 import type { ObjectStore, StoredObject } from './store.ts';
 
 export type Strays = {
@@ -15,7 +15,8 @@ export const findStrays = async (store: ObjectStore, state: FeedState): Promise<
   const staged = new Set([...state.files.values()].map((file) => file.staged));
   const orphans = (await store.list(stagingRoot(state.feed))).filter(({ key }) => !staged.has(key));
   const foreign: StoredObject[] = [];
-  for (const folder of [streamFolder(state.feed), tableFolder(state.feed), deadLettersFolder(state.feed)]) {
+  const folders = [streamFolder, tableFolder, stateFolder, deadLettersFolder].map((folderOf) => folderOf(state.feed));
+  for (const folder of folders) {
     for (const found of await store.list(folder)) {
       if (state.files.has(found.key) || state.removed.has(found.key)) continue;
       (batchOfPath(found.key) === null ? foreign : orphans).push(found);

@@ -115,33 +115,58 @@ const ROW_GROUP_ROWS_MAX = 122_880;
 const VECTOR_ROWS = 2_048;
 
 /** A row group is held in memory whole while it is written: wide rows make small groups. In rows, a multiple of DuckDB's vector. */
-function rowGroupRows(batch: StagedBatch): number {
-  const bytesPerRow = Math.max(1, batch.bytes / Math.max(1, batch.rows + batch.deadLetters));
-  const rows = Math.min(ROW_GROUP_ROWS_MAX, ROW_GROUP_BYTES / bytesPerRow);
+function rowGroupRows(bytesPerRow: number): number {
+  const rows = Math.min(ROW_GROUP_ROWS_MAX, ROW_GROUP_BYTES / Math.max(1, bytesPerRow));
   return Math.max(1, Math.floor(rows / VECTOR_ROWS)) * VECTOR_ROWS;
 }
 
 /** A COPY a day: DuckDB's PARTITION_BY costs twice as much for the few days of a batch. Returns the file's bytes. */
 async function copyDay(connection: Connection, { table, day, local, batch, compression, isOnly }: DayCopy): Promise<number> {
   const { year, month, day: dayOfMonth } = day.values;
-  const ranges = JSON.stringify(batch.ranges.map(({ partition, start, end }) => [partition, String(start), String(end)]));
+  const where = isOnly ? '' : `WHERE _day = make_date(${year}, ${month}, ${dayOfMonth})`;
+  const { rows, bytes } = await copyParquet(connection, {
+    select: `SELECT * EXCLUDE (_day) FROM ${table} ${where}`,
+    local,
+    origin: batch,
+    compression,
+    bytesPerRow: batch.bytes / Math.max(1, batch.rows + batch.deadLetters),
+  });
+  assert(rows === day.rows, `${local} holds ${rows} rows instead of ${day.rows}`);
+  return bytes;
+}
+
+/** What a file says of itself in its footer. */
+export type FileOrigin = Pick<StagedBatch, 'id' | 'feed' | 'topic' | 'schemaVersion' | 'ranges'>;
+
+/** Writes the rows of a query into one file, whose folder must be there. Throws disk_full, lake_not_writable, engine_failed. */
+export async function copyParquet(
+  connection: Connection,
+  copy: {
+    readonly select: string;
+    readonly local: string;
+    readonly origin: FileOrigin;
+    readonly compression: Compression;
+    readonly bytesPerRow: number;
+  },
+): Promise<{ readonly rows: number; readonly bytes: number }> {
+  const { select, local, origin, compression } = copy;
+  const ranges = JSON.stringify(origin.ranges.map(({ partition, start, end }) => [partition, String(start), String(end)]));
   const metadata = {
-    lake_feed: batch.feed,
-    lake_batch: batch.id,
-    lake_topic: batch.topic,
-    lake_schema_version: String(batch.schemaVersion),
+    lake_feed: origin.feed,
+    lake_batch: origin.id,
+    lake_topic: origin.topic,
+    lake_schema_version: String(origin.schemaVersion),
     lake_ranges: ranges,
   };
   const pairs = Object.entries(metadata).map(([name, value]) => `${name}: ${quoteText(value)}`);
   try {
     const [written] = await query(
       connection,
-      `COPY (SELECT * EXCLUDE (_day) FROM ${table} ${isOnly ? '' : `WHERE _day = make_date(${year}, ${month}, ${dayOfMonth})`})
+      `COPY (${select})
        TO ${quoteText(local)} (FORMAT parquet, COMPRESSION ${compression === 'none' ? 'uncompressed' : compression}, RETURN_STATS,
-         ROW_GROUP_SIZE ${rowGroupRows(batch)}, KV_METADATA { ${pairs.join(', ')} })`,
+         ROW_GROUP_SIZE ${rowGroupRows(copy.bytesPerRow)}, KV_METADATA { ${pairs.join(', ')} })`,
     );
-    assert(Number(written?.['count']) === day.rows, `${local} holds ${String(written?.['count'])} rows instead of ${day.rows}`);
-    return Number(written?.['file_size_bytes']);
+    return { rows: Number(written?.['count']), bytes: Number(written?.['file_size_bytes']) };
   } catch (error) {
     throw diskError(error, local);
   }

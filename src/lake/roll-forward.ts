@@ -2,7 +2,7 @@
 // no file is missed: a file only ever goes staging → final → removed.
 
 import type { FeedState, LiveFile, RemovedFile } from '../model/feed-state.ts';
-import { removedPath, stagingRoot } from '../model/paths.ts';
+import { removedPath, stagingRoot, supersededPath } from '../model/paths.ts';
 import type { ObjectStore } from './store.ts';
 
 /** What folded entries ask for and this process has not seen done. */
@@ -59,7 +59,7 @@ const putInPlace = async (store: ObjectStore, file: LiveFile): Promise<boolean> 
 
 /** Staged first: whoever moves it from there to its place meanwhile is followed. */
 const takeAway = async (store: ObjectStore, feed: string, file: RemovedFile): Promise<void> => {
-  const away = removedPath(feed, file.path);
+  const away = (file.superseded ? supersededPath : removedPath)(feed, file.path);
   await store.move(file.staged, away);
   await store.move(file.path, away);
 };

@@ -1,5 +1,6 @@
 // A batch on its way into a target, and what a target answers. The pipeline fills it, a target makes it durable with its positions.
 
+import type { EntrySnapshot } from './entry-snapshot.ts';
 import type { FeedState } from './feed-state.ts';
 import type { CommittedRange, LastMessage } from './log-entry.ts';
 import { type Offset, toOffset } from './offsets.ts';
@@ -58,8 +59,17 @@ export type CommitAnswer =
       readonly bytes: number;
       readonly state: TargetState;
     }
+  /** A table in the lake took it in; it is durable with the next publish. */
+  | { readonly kind: 'applied' }
   | { readonly kind: 'conflict'; readonly reason: string; readonly state: TargetState }
   | { readonly kind: 'fenced'; readonly state: TargetState };
+
+/** A publish: what it was to make durable, and whether it did. */
+export type Published = {
+  readonly answer: Exclude<CommitAnswer, { readonly kind: 'applied' }>;
+  readonly ranges: readonly CommittedRange[];
+  readonly snapshot: Pick<EntrySnapshot, 'date' | 'version' | 'rows'>;
+};
 
 export const newProgress = (partition: number, start: Offset): PartitionProgress => ({
   partition,

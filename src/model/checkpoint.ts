@@ -1,5 +1,6 @@
 // A folded state as JSON and back. Deterministic: one state has one text, whoever folded it (R5).
 
+import { parseSnapshot, snapshotToJson } from './entry-snapshot.ts';
 import type { FeedState, LiveFile, PositionState, RecordedGap, RemovedFile } from './feed-state.ts';
 import {
   arrayAt,
@@ -15,7 +16,9 @@ import {
 } from './json-fields.ts';
 import { fileToJson, gapToJson, lastToJson, parseFile, parseGap, parseLast, parseSchema } from './log-entry.ts';
 
-export const CHECKPOINT_FORMAT = 1;
+/** 2: with tables. Format 1 is read; a program that knows only that one folds the entries instead. */
+export const CHECKPOINT_FORMAT = 2;
+const FORMAT_WITHOUT_TABLES = 1;
 
 const byText = <T>(items: Iterable<T>, textOf: (item: T) => string): T[] =>
   [...items].sort((a, b) => (textOf(a) < textOf(b) ? -1 : 1));
@@ -37,6 +40,7 @@ export const stateToJson = (state: FeedState): JsonObject => ({
   stopped: state.stopped && { ...state.stopped },
   gaps: state.gaps.map((gap) => ({ ...gapToJson(gap), version: gap.version, at: gap.at })),
   config: { version: state.config.version, values: { ...state.config.values } },
+  snapshot: state.snapshot && snapshotToJson(state.snapshot),
 });
 
 const positionToJson = (partition: number, one: PositionState): JsonObject => ({
@@ -75,6 +79,7 @@ const parseRemoved = (value: JsonValue, at: string): RemovedFile => ({
   staged: stringAt(objectAt(value, at)['staged'], `${at}.staged`),
   path: stringAt(objectAt(value, at)['path'], `${at}.path`),
   version: versionAt(value, at),
+  superseded: objectAt(value, at)['superseded'] === true,
 });
 const parseRecordedGap = (value: JsonValue, at: string): RecordedGap => ({
   ...parseGap(value, at),
@@ -84,7 +89,8 @@ const parseRecordedGap = (value: JsonValue, at: string): RecordedGap => ({
 
 /** null: made by another version of the program; fold the entries instead. Throws lake_damaged naming the field. */
 export const parseState = (json: JsonObject): FeedState | null => {
-  if (json['format'] !== CHECKPOINT_FORMAT) return null;
+  const format = json['format'];
+  if (format !== CHECKPOINT_FORMAT && format !== FORMAT_WITHOUT_TABLES) return null;
   const config = objectAt(json['config'], 'config');
   return {
     feed: stringAt(json['feed'], 'feed'),
@@ -104,5 +110,6 @@ export const parseState = (json: JsonObject): FeedState | null => {
     })),
     gaps: arrayAt(json['gaps'], 'gaps', parseRecordedGap),
     config: { version: intAt(config['version'], 'config.version', 0), values: textMapAt(config['values'], 'config.values') },
+    snapshot: format === FORMAT_WITHOUT_TABLES ? null : nullOr(json['snapshot'], 'snapshot', parseSnapshot),
   };
 };

@@ -116,7 +116,7 @@ const parsePosition = ([partition, offset]: [string, JsonValue]): [number, Offse
   return [Number(partition), offsetAt(offset, `positions.${partition}`)];
 };
 
-const dateAt = (value: unknown, at: string): string => {
+export const dateAt = (value: unknown, at: string): string => {
   const text = stringAt(value, at);
   const reading = text.length === 10 ? parseIso(text) : null;
   if (!reading || clockProblem(reading) !== null) throw parseFailure(at, 'a date', value);

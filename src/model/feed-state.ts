@@ -1,5 +1,6 @@
 // What the entries 1…version of a feed add up to: positions, live files, schema, pins. Made by fold.ts only.
 
+import type { EntrySnapshot } from './entry-snapshot.ts';
 import type { Gap, LakeFile, LastMessage, LogSchema, RangeCounts } from './log-entry.ts';
 import type { Offset } from './offsets.ts';
 
@@ -22,6 +23,8 @@ export type RemovedFile = {
   readonly path: string;
   /** Version of the entry that removed it. */
   readonly version: number;
+  /** A newer publish took its place: it is kept for minutes, not for a day (R6). */
+  readonly superseded: boolean;
 };
 
 export type RecordedGap = Gap & { readonly version: number; readonly at: string };
@@ -42,6 +45,8 @@ export type FeedState = {
   readonly fenced: ReadonlySet<string>;
   readonly stopped: { readonly version: number; readonly at: string; readonly reason: string } | null;
   readonly gaps: readonly RecordedGap[];
+  /** A table's open snapshot; null: a stream, or nothing is published yet. */
+  readonly snapshot: EntrySnapshot | null;
   /** Pins (timezone, snapshot_every); `version` is that of the newest config entry, 0: none. */
   readonly config: { readonly version: number; readonly values: Readonly<Record<string, string>> };
 };
@@ -59,6 +64,7 @@ export const emptyState = (feed: string): FeedState => ({
   fenced: new Set(),
   stopped: null,
   gaps: [],
+  snapshot: null,
   config: { version: 0, values: {} },
 });
 

@@ -10,10 +10,11 @@ import {
   type RemovedFile,
   schemaVersionOf,
 } from './feed-state.ts';
+import { publishConflicts, snapshotProblem } from './fold-snapshot.ts';
 import type { CommittedRange, EntryKind, Gap, LogEntry, Proposal } from './log-entry.ts';
 import { entryPath } from './paths.ts';
 
-export type ConflictReason = 'positions' | 'files' | 'schema' | 'epoch' | 'topic' | 'stopped' | 'config';
+export type ConflictReason = 'positions' | 'files' | 'schema' | 'epoch' | 'topic' | 'stopped' | 'config' | 'snapshot';
 export type Validity =
   | { readonly kind: 'valid' }
   | { readonly kind: 'fenced' }
@@ -31,6 +32,7 @@ type KindFacts = {
 };
 const FACTS: Partial<Record<EntryKind, KindFacts>> = {
   append: { usesEpoch: true, usesSchema: true, movesData: true },
+  publish: { usesEpoch: true, usesSchema: true, movesData: true },
   hole: { usesEpoch: true, usesSchema: false, movesData: true },
   gap: { usesEpoch: true, usesSchema: false, movesData: true },
   schema: { usesEpoch: true, usesSchema: true, movesData: false },
@@ -60,6 +62,7 @@ export const validity = (state: FeedState, writer: string, wanted: Proposal): Va
   if (wanted.config && wanted.config.replaces !== state.config.version) return conflict('config');
   const lost = lostPartitions(state, wanted);
   if (lost.length > 0) return conflict('positions', lost);
+  if (wanted.snapshot && publishConflicts(state, wanted, wanted.snapshot)) return conflict('snapshot');
   const removedLive = wanted.removed.every((path) => state.files.has(path));
   const addedNew = wanted.added.every((file) => !state.files.has(file.path));
   return removedLive && addedNew ? { kind: 'valid' } : conflict('files');
@@ -148,6 +151,8 @@ export const entryProblem = (entry: Proposal): string | null => {
   if (new Set(entry.removed).size !== entry.removed.length) return 'removes a file twice';
   if (new Set(entry.added.flatMap((file) => [file.path, file.staged])).size !== 2 * entry.added.length)
     return 'adds a file twice';
+  const ofSnapshot = snapshotProblem(entry);
+  if (ofSnapshot !== null) return ofSnapshot;
   return entry.kind === 'append' || entry.kind === 'hole' ? rowsProblem(entry) : partsProblem(entry);
 };
 
@@ -185,6 +190,7 @@ const applyScalars = (draft: Draft, entry: LogEntry): void => {
   if (entry.fence) draft.fenced.add(entry.fence.writer);
   if (entry.stop)
     draft.stopped = entry.stop.reason === null ? null : { version: entry.version, at: entry.at, reason: entry.stop.reason };
+  if (entry.snapshot) draft.snapshot = entry.snapshot;
   if (entry.config) draft.config = { version: entry.version, values: { ...draft.config.values, ...entry.config.values } };
 };
 
@@ -230,7 +236,7 @@ const applyFiles = (draft: Draft, entry: LogEntry): void => {
     const file = draft.files.get(path);
     if (!file) continue;
     draft.files.delete(path);
-    draft.removed.set(path, { staged: file.staged, path, version: entry.version });
+    draft.removed.set(path, { staged: file.staged, path, version: entry.version, superseded: entry.kind === 'publish' });
   }
   for (const file of entry.added) {
     draft.removed.delete(file.path);

@@ -2,6 +2,7 @@
 // Invariant: entryToJson and parseEntry are inverse; messages = rows + dead letters + tombstones in every range.
 
 import { LakeError } from '../errors.ts';
+import { type EntrySnapshot, parseSnapshot, snapshotToJson } from './entry-snapshot.ts';
 import {
   arrayAt,
   intAt,
@@ -61,7 +62,8 @@ export type CommittedRange = RangeCounts & {
 };
 
 export type LakeFile = {
-  readonly kind: 'data' | 'dead_letters';
+  /** `state`: the deleted keys of a table, with their coordinates. */
+  readonly kind: 'data' | 'dead_letters' | 'state';
   /** Key under the writer's staging folder; where the file lies until it is rolled forward. */
   readonly staged: string;
   /** Final key, and the file's identity in the log. */
@@ -104,6 +106,8 @@ export type Proposal = {
   readonly stop: { readonly reason: string | null } | null;
   /** Pins to set; `replaces` is the log version of the newest config entry that was seen (0: none). */
   readonly config: { readonly replaces: number; readonly values: Readonly<Record<string, string>> } | null;
+  /** Of a publish: what the open snapshot is after it. */
+  readonly snapshot: EntrySnapshot | null;
 };
 
 export type LogEntry = Proposal & {
@@ -126,6 +130,7 @@ export const proposal = (given: Pick<Proposal, 'kind' | 'batch' | 'epoch' | 'sch
   fence: null,
   stop: null,
   config: null,
+  snapshot: null,
   ...given,
 });
 
@@ -187,6 +192,8 @@ export const entryToJson = (entry: LogEntry): JsonObject => ({
   fence: entry.fence && { writer: entry.fence.writer },
   stop: entry.stop && { reason: entry.stop.reason },
   config: entry.config && { replaces: entry.config.replaces, values: { ...entry.config.values } },
+  // Entries from before there were tables keep their bytes, and so their checksums.
+  ...(entry.snapshot && { snapshot: snapshotToJson(entry.snapshot) }),
 });
 
 export const parseLast = (value: unknown, at: string): LastMessage => {
@@ -217,7 +224,7 @@ const parseRange = (value: unknown, at: string): CommittedRange => {
 export const parseFile = (value: unknown, at: string): LakeFile => {
   const json = objectAt(value, at);
   const kind = json['kind'];
-  if (kind !== 'data' && kind !== 'dead_letters') throw parseFailure(`${at}.kind`, 'a kind of file', kind);
+  if (kind !== 'data' && kind !== 'dead_letters' && kind !== 'state') throw parseFailure(`${at}.kind`, 'a kind of file', kind);
   return {
     kind,
     staged: stringAt(json['staged'], `${at}.staged`),
@@ -286,5 +293,6 @@ export const parseEntry = (value: unknown): LogEntry => {
       replaces: intAt(objectAt(config, at)['replaces'], `${at}.replaces`, 0),
       values: textMapAt(objectAt(config, at)['values'], `${at}.values`),
     })),
+    snapshot: json['snapshot'] === undefined ? null : parseSnapshot(json['snapshot'], 'snapshot'),
   };
 };

@@ -31,6 +31,9 @@ export const stagingFolder = (feed: string, writer: string): string => `${stagin
 export const removedRoot = (feed: string): string => `${feedFolder(feed)}/removed`;
 /** R6: where a removed file waits for readers that folded an older version. */
 export const removedPath = (feed: string, path: string): string => `${removedRoot(feed)}/${path}`;
+export const supersededRoot = (feed: string): string => `${removedRoot(feed)}/superseded`;
+/** R6: files of a publish that a later one took the place of; there are many, and they wait for a shorter time. */
+export const supersededPath = (feed: string, path: string): string => `${supersededRoot(feed)}/${path}`;
 export const cutsFolder = (feed: string): string => `${feedFolder(feed)}/cuts`;
 export const stateFolder = (feed: string): string => `${feedFolder(feed)}/state`;
 export const ENGINE_FOLDER = '_lake/engine';
@@ -50,9 +53,16 @@ export const streamFilePath = (feed: string, day: DayValues, batch: string, n: n
 export const deadLettersFilePath = (feed: string, day: DayValues, batch: string): string =>
   `${deadLettersFolder(feed)}/${dayFolders(day)}/data_${safeSegment(batch)}.parquet`;
 
+/** A name is a snapshot's date, YYYY-MM-DD, and version. */
+export const tableFilePath = (feed: string, name: { date: string; version: number }, batch: string): string =>
+  `${tableFolder(feed)}/snapshot_date=${safeSegment(name.date)}/snapshot_version=${name.version}/data_${safeSegment(batch)}.parquet`;
+export const stateFilePath = (feed: string, batch: string): string => `${stateFolder(feed)}/state_${safeSegment(batch)}.parquet`;
+
 /** Whether a file may be given this final key. Checked before the entry: afterwards it could never be renamed. */
 export const isPublishedPath = (feed: string, path: string): boolean =>
-  PUBLISHED_FOLDERS.some((folder) => path.startsWith(`${folder}/${feed}/`)) && !path.split('/').includes('..');
+  [...PUBLISHED_FOLDERS.map((folder) => `${folder}/${feed}`), stateFolder(feed)].some((folder) =>
+    path.startsWith(`${folder}/`),
+  ) && !path.split('/').includes('..');
 
 /** The version of an entry's or checkpoint's key, or null for a foreign name. */
 export const versionOfKey = (key: string): number | null => {
@@ -74,5 +84,6 @@ export const batchIdOf = (parts: { ms: number; count: number; random: Uint8Array
   return `${parts.ms.toString(16).padStart(12, '0')}${parts.count.toString(16).padStart(4, '0')}${random}`;
 };
 
-/** The batch id in a data or dead-letters file's name, or null: then the file is foreign (R7). */
-export const batchOfPath = (path: string): string | null => /\/data_([0-9a-f]{28})(?:_\d+)?\.parquet$/.exec(path)?.[1] ?? null;
+/** The batch id in a data, state or dead-letters file's name, or null: then the file is foreign (R7). */
+export const batchOfPath = (path: string): string | null =>
+  /\/(?:data|state)_([0-9a-f]{28})(?:_\d+)?\.parquet$/.exec(path)?.[1] ?? null;

@@ -306,9 +306,9 @@ test('9: a reader finds a file before its rename, after it, and after its remova
   const away = await resolveFile(lake.store, FEED, file);
   expect(away).toStartWith('_lake/feeds/orders/removed/');
   expect(lake.glob()).toEqual([]);
-  expect(await a.sweepRemoved({ ageMsMin: DAY_MS })).toBe(0);
+  expect(await a.sweepRemoved({ ageMsMin: DAY_MS, supersededAgeMsMin: 0 })).toBe(0);
   const tomorrow = await lake.open({ nowMs: () => Date.now() + DAY_MS + 1_000 });
-  expect(await tomorrow.sweepRemoved({ ageMsMin: DAY_MS })).toBe(1);
+  expect(await tomorrow.sweepRemoved({ ageMsMin: DAY_MS, supersededAgeMsMin: DAY_MS })).toBe(1);
   expect(await resolveFile(lake.store, FEED, file)).toBeNull();
 });
 

@@ -32,6 +32,15 @@ export const streamFeed = (name: string, topic: string, more: Record<string, unk
   ...more,
 });
 
+/** Keyed by `id`. */
+export const tableFeed = (name: string, topic: string, more: Record<string, unknown> = {}): FeedSpec => ({
+  feed_name: name,
+  topic,
+  feed_type: 'table',
+  schema: { key_field: 'id', fields: FIELDS },
+  ...more,
+});
+
 /** Writes feeds.json into the folder; the lake is `<folder>/lake`. */
 export function writeSetup(options: {
   folder: string;

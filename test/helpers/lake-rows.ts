@@ -49,7 +49,7 @@ export async function logFiles(lakePath: string, state: FeedState): Promise<Lake
   for (const file of liveFiles(state)) {
     const key = await resolveFile(store, state.feed, file);
     if (key === null) throw new Error(`the log names ${file.path}, which is nowhere`);
-    found[file.kind].push(key);
+    if (file.kind !== 'state') found[file.kind].push(key);
   }
   return { data: found.data.sort(), deadLetters: found.dead_letters.sort() };
 }

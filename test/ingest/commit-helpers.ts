@@ -5,6 +5,7 @@ import { Changes } from '../../src/ingest/changes.ts';
 import { decodePlan } from '../../src/ingest/decode.ts';
 import { FeedCommits } from '../../src/ingest/feed-commits.ts';
 import type { WorkQueue } from '../../src/ingest/stage.ts';
+import { DURABLE_AT_ONCE } from '../../src/ingest/target.ts';
 import { openLakeFeed } from '../../src/lake/lake.ts';
 import { readEntry } from '../../src/lake/read-log.ts';
 import { createLog } from '../../src/log.ts';
@@ -71,7 +72,7 @@ export async function openCommits() {
   const signal = noSignal;
   const commits = new FeedCommits({
     feed,
-    target: lake,
+    target: { ...lake, ...DURABLE_AT_ONCE },
     control: lake,
     stage,
     flush,

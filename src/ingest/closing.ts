@@ -1,0 +1,71 @@
+// When a feed's batch closes and when a table is published, and what follows from either: group offsets, or reading again.
+
+import type { Changes } from './changes.ts';
+import type { RunOutcome } from './feed-commits.ts';
+import type { FeedRun } from './feed-run.ts';
+import type { Goal } from './goal.ts';
+import type { Membership } from './membership.ts';
+
+export type ClosingOptions = {
+  /** null: the run has no end. */
+  readonly goal: () => Goal | null;
+  readonly membership: Membership;
+  readonly over: () => boolean;
+  readonly isLive: (run: FeedRun) => boolean;
+  readonly failed: (run: FeedRun, error: unknown) => void;
+  readonly changes: Changes;
+  readonly nowMs: () => number;
+};
+
+export class Closing {
+  private readonly options: ClosingOptions;
+
+  constructor(options: ClosingOptions) {
+    this.options = options;
+  }
+
+  /** Starts what is due; what it comes to is followed up, and a failure is the feed's. */
+  closeDue(run: FeedRun): void {
+    const { commits, stage, target } = run;
+    const goal = this.options.goal();
+    const isLast = goal?.allTaken(run) === true && goal.left([run]) > 0n;
+    if (commits.canClose && stage.batch !== null && (run.due || stage.failed || isLast)) this.commit(run).catch(() => undefined);
+    if (!commits.canPublish) return;
+    const isTaken = isLast && stage.batch === null && !commits.busy;
+    if (isTaken || target.publishDue(this.options.nowMs())) this.publish(run).catch(() => undefined);
+  }
+
+  commit(run: FeedRun): Promise<void> {
+    return this.follow(run, () => run.commits.commit());
+  }
+
+  /** Everything that is staged and applied becomes durable. */
+  async commitAll(runs: readonly FeedRun[]): Promise<void> {
+    const { changes } = this.options;
+    for (const run of runs) {
+      await changes.until(() => !run.commits.busy);
+      await this.commit(run);
+      await changes.until(() => !run.commits.busy);
+      await this.publish(run);
+    }
+  }
+
+  private publish(run: FeedRun): Promise<void> {
+    return this.follow(run, () => run.commits.publish());
+  }
+
+  private async follow(run: FeedRun, work: () => Promise<RunOutcome>): Promise<void> {
+    const { membership, failed, changes, over, isLive } = this.options;
+    try {
+      const outcome = await work();
+      if (outcome.kind === 'committed') await membership.commitGroupOffsets(run, outcome.partitions);
+      if (outcome.kind === 'read_again') await membership.readAgain(run);
+    } catch (error) {
+      failed(run, error);
+    } finally {
+      changes.notify();
+    }
+    // What came meanwhile may be due by now.
+    if (!over() && isLive(run)) this.closeDue(run);
+  }
+}

@@ -1,0 +1,108 @@
+// The files of a publish: the next data and state file of a table's open snapshot, made of the published ones and the delta, and
+// its dead letters. The published files are scanned where they lie; only the delta is hashed (duckdb/collapse).
+// Invariant: nothing is visible before the entry names it, and data and state file are written both or neither.
+
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { publishSql } from '../duckdb/collapse.ts';
+import { type Connection, run } from '../duckdb/connection.ts';
+import { quoteName, quoteText } from '../duckdb/sql.ts';
+import { LakeError } from '../errors.ts';
+import type { Column } from '../model/columns.ts';
+import type { LiveFile } from '../model/feed-state.ts';
+import { snapshotValues } from '../model/fold-snapshot.ts';
+import { stateFilePath, tableFilePath } from '../model/paths.ts';
+import type { SnapshotName } from '../model/snapshot.ts';
+import type { FeedWriter } from './feed-writer.ts';
+import type { EngineTable } from './keyed-state.ts';
+import type { FeedLog } from './log.ts';
+import { copyParquet, type FileOrigin, flushParquet, type WrittenFile } from './parquet.ts';
+import { resolveFile } from './resolve-file.ts';
+
+export type PublishParts = {
+  readonly writer: Pick<FeedWriter, 'store' | 'compression'>;
+  /** The log under whose writer the files are staged. */
+  readonly mine: Pick<FeedLog, 'stagingFolder'>;
+  readonly origin: FileOrigin;
+  readonly snapshot: SnapshotName;
+  /** What is published of this snapshot; null: nothing yet. */
+  readonly base: { readonly data: LiveFile; readonly state: LiveFile } | null;
+  /** null: no key has changed, and neither file is written. */
+  readonly delta: EngineTable | null;
+  readonly deadLetters: EngineTable | null;
+  readonly keyColumns: readonly string[];
+  readonly columns: readonly Column[];
+};
+
+/** Stages the files. Throws disk_full, engine_failed, lake_damaged (a published file is nowhere; fold again before believing it). */
+export async function writePublish(connection: Connection, parts: PublishParts): Promise<readonly WrittenFile[]> {
+  const { writer, mine, origin, deadLetters, delta } = parts;
+  const flush = { stagingFolder: mine.stagingFolder, localPath: writer.store.localPath, compression: writer.compression };
+  const letters = await flushParquet(
+    connection,
+    {
+      ...origin,
+      epoch: 0,
+      tables: { rows: '', deadLetters: deadLetters?.table ?? '', tombstones: null },
+      rows: 0,
+      deadLetters: deadLetters?.rows ?? 0,
+      bytes: deadLetters?.bytes ?? 0,
+      eventTime: null,
+    },
+    flush,
+  );
+  return delta === null ? letters : [...(await writeKeyed(connection, { ...parts, delta })), ...letters];
+}
+
+async function writeKeyed(connection: Connection, parts: PublishParts & { readonly delta: EngineTable }): Promise<WrittenFile[]> {
+  const { base, delta, keyColumns, columns, origin, snapshot } = parts;
+  const losers = quoteName(`losers_${origin.id}`);
+  const sql = publishSql({
+    delta: delta.table,
+    losers,
+    base: base && (await scanOf(parts, base.data)),
+    tombstones: base && (await scanOf(parts, base.state)),
+    keyColumns,
+    columns,
+  });
+  await run(connection, sql.losers);
+  try {
+    return [
+      await writeFile(connection, parts, {
+        kind: 'data',
+        path: tableFilePath(origin.feed, snapshot, origin.id),
+        select: sql.data,
+      }),
+      await writeFile(connection, parts, { kind: 'state', path: stateFilePath(origin.feed, origin.id), select: sql.state }),
+    ];
+  } finally {
+    await run(connection, `DROP TABLE ${losers}`).catch(() => undefined);
+  }
+}
+
+async function writeFile(
+  connection: Connection,
+  { writer, mine, origin, snapshot, delta }: PublishParts,
+  { kind, path, select }: { readonly kind: 'data' | 'state'; readonly path: string; readonly select: string },
+): Promise<WrittenFile> {
+  const staged = `${mine.stagingFolder}/${origin.id}/${path}`;
+  const local = writer.store.localPath(staged);
+  await mkdir(dirname(local), { recursive: true });
+  const bytesPerRow = (delta?.bytes ?? 0) / Math.max(1, delta?.rows ?? 0);
+  const { rows, bytes } = await copyParquet(connection, { select, local, origin, compression: writer.compression, bytesPerRow });
+  return { kind, staged, path, rows, bytes, values: snapshotValues(snapshot), eventTimeMin: null, eventTimeMax: null };
+}
+
+/** Partition folders in the path are no columns here. */
+async function scanOf({ writer, origin }: PublishParts, file: LiveFile): Promise<string> {
+  const key = await resolveFile(writer.store, origin.feed, file);
+  if (key === null) {
+    throw new LakeError('lake_damaged', `${file.path} is neither staged nor in place, and the log names it`, {
+      where: { feed: origin.feed, version: file.version, file: file.path },
+    });
+  }
+  return `read_parquet(${quoteText(globFree(writer.store.localPath(key)))}, hive_partitioning = false)`;
+}
+
+/** DuckDB takes every name that it reads for a pattern. */
+const globFree = (path: string): string => path.replaceAll(/[*?[]/g, '[$&]');

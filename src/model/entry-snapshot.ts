@@ -1,0 +1,32 @@
+// The part of a log entry that says what a table's open snapshot is after it (design 4, §3).
+// Invariant: snapshotToJson and parseSnapshot are inverse.
+
+import { dateAt } from './cut.ts';
+import { intAt, type JsonObject, nullOr, objectAt, stringAt } from './json-fields.ts';
+import type { OpenSnapshot } from './snapshot.ts';
+
+export type EntrySnapshot = OpenSnapshot & {
+  /** Live keys, which are the rows of its data file; 0 when it has none. */
+  readonly rows: number;
+  /** ISO 8601 UTC: when the positions were last seen at the last stable offsets; null: never yet. */
+  readonly caughtUpAt: string | null;
+};
+
+export const snapshotToJson = (snapshot: EntrySnapshot): JsonObject => ({
+  date: snapshot.date,
+  version: snapshot.version,
+  ends_at_ms: snapshot.endsAtMs,
+  rows: snapshot.rows,
+  caught_up_at: snapshot.caughtUpAt,
+});
+
+export const parseSnapshot = (value: unknown, at: string): EntrySnapshot => {
+  const json = objectAt(value, at);
+  return {
+    date: dateAt(json['date'], `${at}.date`),
+    version: intAt(json['version'], `${at}.version`, 1),
+    endsAtMs: intAt(json['ends_at_ms'], `${at}.ends_at_ms`),
+    rows: intAt(json['rows'], `${at}.rows`, 0),
+    caughtUpAt: nullOr(json['caught_up_at'], `${at}.caught_up_at`, stringAt),
+  };
+};

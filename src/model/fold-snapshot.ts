@@ -1,0 +1,57 @@
+// What a publish may say, by itself and after the entries before it (design 4, §3; PROTOCOL R4). Pure.
+// Invariant: the live data and state files of an open snapshot are one of each, or none; its rows are those of the data file.
+
+import type { EntrySnapshot } from './entry-snapshot.ts';
+import type { FeedState } from './feed-state.ts';
+import type { LakeFile, Proposal } from './log-entry.ts';
+import type { SnapshotName } from './snapshot.ts';
+
+/** The values of files that belong to a snapshot, as its folders have them. */
+export const snapshotValues = ({ date, version }: SnapshotName): Readonly<Record<string, string>> => ({
+  snapshot_date: date,
+  snapshot_version: String(version),
+});
+
+const isOf = ({ kind, values }: LakeFile, name: SnapshotName): boolean =>
+  kind !== 'dead_letters' && values['snapshot_date'] === name.date && values['snapshot_version'] === String(name.version);
+
+/** The open snapshot's files; null: there are none (yet). */
+export const publishedFiles = <T extends LakeFile>(
+  files: Iterable<T>,
+  name: SnapshotName | null,
+): { readonly data: T; readonly state: T } | null => {
+  const mine = name === null ? [] : [...files].filter((file) => isOf(file, name));
+  const [data, state] = [mine.find(({ kind }) => kind === 'data'), mine.find(({ kind }) => kind === 'state')];
+  return data && state ? { data, state } : null;
+};
+
+/** What is wrong with the parts of an entry that concern snapshots, by themselves; or null. */
+export const snapshotProblem = (entry: Proposal): string | null => {
+  if (entry.kind === 'publish') return entry.snapshot ? publishProblem(entry, entry.snapshot) : 'is a publish without a snapshot';
+  if (entry.snapshot) return `is a ${entry.kind} with a snapshot in it`;
+  return entry.added.some(({ kind }) => kind === 'state') ? `is a ${entry.kind} with a state file` : null;
+};
+
+const publishProblem = (entry: Proposal, snapshot: EntrySnapshot): string | null => {
+  const of = (wanted: LakeFile['kind']): readonly LakeFile[] => entry.added.filter(({ kind }) => kind === wanted);
+  const [data, state] = [of('data'), of('state')];
+  if (data.length > 1 || data.length !== state.length)
+    return `publishes ${data.length} data files and ${state.length} state files`;
+  if ([...data, ...state].some((file) => !isOf(file, snapshot))) return 'publishes files of another snapshot than it names';
+  const rows = data[0]?.rows ?? snapshot.rows;
+  if (rows !== snapshot.rows) return `has a snapshot of ${snapshot.rows} rows and ${rows} in its data file`;
+  if (data.length === 0 && entry.removed.length > 0) return 'removes files and publishes none';
+  const deadLetters = entry.ranges.reduce((sum, range) => sum + range.deadLetters, 0);
+  const filed = of('dead_letters').reduce((sum, file) => sum + file.rows, 0);
+  return filed === deadLetters ? null : `has ${deadLetters} dead letters in its ranges and ${filed} in its files`;
+};
+
+/** Whether it was made of another snapshot, or of other files of it, than `state` has. */
+export const publishConflicts = (state: FeedState, wanted: Proposal, snapshot: EntrySnapshot): boolean => {
+  const open = state.snapshot;
+  const isSame = open?.date === snapshot.date && open.version === snapshot.version && open.endsAtMs === snapshot.endsAtMs;
+  if (open !== null && !isSame) return true;
+  if (!wanted.added.some(({ kind }) => kind === 'data')) return snapshot.rows !== (open?.rows ?? 0);
+  const live = open === null ? [] : [...state.files.values()].filter((file) => isOf(file, open)).map(({ path }) => path);
+  return live.length !== wanted.removed.length || live.some((path) => !wanted.removed.includes(path));
+};
