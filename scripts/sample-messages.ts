@@ -18,8 +18,8 @@ export type Samples = {
 };
 
 /** Some customers ask to be forgotten: their rows get a tombstone then, and start from nothing if they buy again. */
-const erasedAtMs = firstDayMs + 5 * dayMs + dayMs / 2;
-const erasedUsers = [7, 19, 500, 1_111, 2_500, 2_990].map(userName);
+export const erasedAtMs = firstDayMs + 5 * dayMs + dayMs / 2;
+export const erasedUsers = [7, 19, 500, 1_111, 2_500, 2_990].map(userName);
 
 /** Exact: a decimal of two digits is the shortest text of its own double far beyond these sums. */
 const decimal = (cents: number): number => cents / 100;

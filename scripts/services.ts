@@ -8,14 +8,14 @@ import { readState, remember, type Service, type ServiceRecord } from './service
 
 const all: readonly Service[] = [kafka, mysql, mariadb];
 /** What lake works with unless told otherwise; MariaDB is started by name. */
-const usual: readonly Service[] = [kafka, mysql];
+export const usual: readonly Service[] = [kafka, mysql];
 
 function describe(record: ServiceRecord): string {
   if (record.kind === 'process') return `pid ${record.pid} · output ${record.log}`;
   return record.kind === 'docker' ? `container ${record.container}` : 'not started here, so not stopped here';
 }
 
-/** Starts what is not running; returns the variables that lead lake to it. The quick start needs Kafka only. */
+/** Starts what is not running; returns the variables that lead lake to it. The samples alone need Kafka only. */
 export async function startServices(chosen: readonly Service[] = [kafka]): Promise<Record<string, string>> {
   const environment: Record<string, string> = {};
   for (const service of chosen) {

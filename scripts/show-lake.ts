@@ -7,6 +7,7 @@ import { parse } from 'jsonc-parser';
 import * as v from 'valibot';
 import { root } from './common.ts';
 import { samplesPath } from './samples.ts';
+import { type Row, textTable } from './text-table.ts';
 
 const configSchema = v.object({
   lake: v.optional(v.object({ path: v.optional(v.string(), 'data_lake') }), { path: 'data_lake' }),
@@ -17,8 +18,7 @@ const factsSchema = v.object({
   expected_totals: v.record(v.string(), v.record(v.string(), v.record(v.string(), v.unknown()))),
 });
 
-type FeedPlace = { readonly name: string; readonly table: boolean; readonly folder: string; readonly glob: string };
-type Row = Record<string, unknown>;
+export type FeedPlace = { readonly name: string; readonly table: boolean; readonly folder: string; readonly glob: string };
 
 export function readFeeds(): { lakePath: string; feeds: FeedPlace[] } {
   const config = v.parse(configSchema, parse(readFileSync(resolve(root, 'feeds.json'), 'utf8')));
@@ -33,34 +33,15 @@ export function readFeeds(): { lakePath: string; feeds: FeedPlace[] } {
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /** The feed's rows; of a table the newest snapshot. */
-function rowsOf({ glob, table }: FeedPlace): string {
+export function rowsOf({ glob, table }: FeedPlace): string {
   const files = `read_parquet(${literal(glob)}, hive_partitioning = true)`;
   if (!table) return files;
   const newest = 'qualify dense_rank() over (order by snapshot_date desc, snapshot_version desc) = 1';
   return `(select * from ${files} ${newest})`;
 }
 
-async function query(connection: DuckDBConnection, sql: string): Promise<Row[]> {
+export async function query(connection: DuckDBConnection, sql: string): Promise<Row[]> {
   return (await connection.runAndReadAll(sql)).getRowObjectsJson();
-}
-
-/** Columns padded to their widest text, numbers to the right. */
-export function textTable(rows: readonly Row[]): string {
-  const names = Object.keys(rows[0] ?? {});
-  const columns = names.map((name) => {
-    const cells = rows.map((row) => String(row[name] ?? '–'));
-    const width = Math.max(name.length, ...cells.map((cell) => cell.length));
-    const right = cells.every((cell) => /^[-–\d.]+$/.test(cell));
-    return [name, '─'.repeat(width), ...cells].map((cell) => (right ? cell.padStart(width) : cell.padEnd(width)));
-  });
-  return Array.from(
-    { length: rows.length + 2 },
-    (_, line) =>
-      `  ${columns
-        .map((cells) => cells[line])
-        .join('  ')
-        .trimEnd()}`,
-  ).join('\n');
 }
 
 async function feedSummary(connection: DuckDBConnection, feed: FeedPlace): Promise<Row> {
