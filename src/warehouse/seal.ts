@@ -1,0 +1,193 @@
+// A snapshot's end in the warehouse (PROTOCOL M2): while the positions hold, the next one is copied in chunks that no view shows;
+// then one small transaction seals the old one and opens the new one.
+// Invariant: what is sealed, and what is opened as its copy, is the state at exactly the positions of the order; whoever
+// moves a position in between makes the switch fail.
+
+import { randomUUID } from 'node:crypto';
+import type { SealOrder } from '../model/cut.ts';
+import type { Offset } from '../model/offsets.ts';
+import type { SnapshotName } from '../model/snapshot.ts';
+import { mysqlTime } from './audit.ts';
+import type { FactTable, MysqlColumn } from './fact-table.ts';
+import { PositionsMoved, selectPositions, stateOf } from './positions.ts';
+import { factColumns, quotedNames } from './staged-batch.ts';
+import type { Statement, Tx, Warehouse } from './warehouse.ts';
+
+export type Sealing = {
+  readonly warehouse: Warehouse;
+  readonly feed: string;
+  readonly topic: string;
+  readonly fact: FactTable;
+  readonly order: SealOrder;
+  readonly nowMs: () => number;
+  /** Does work again while the server is away or a deadlock passes. */
+  readonly patiently: <T>(work: () => Promise<T>) => Promise<T>;
+};
+
+const CHUNK_ROWS = 5_000;
+
+/** The columns of a snapshot of a table feed, by their quoted names. */
+type Parts = { readonly date: string; readonly version: string; readonly copied: string };
+
+/** Returns when it is sealed, by this or an earlier call. Throws PositionsMoved, LakeError, WarehouseFailure. */
+export async function sealSnapshot(sealing: Sealing, signal: AbortSignal): Promise<void> {
+  const { warehouse, patiently } = sealing;
+  const copyId = randomUUID();
+  const parts = partsOf(sealing.fact);
+  const isDone = await patiently(() => warehouse.transaction((tx) => begin(tx, sealing, copyId), signal));
+  if (isDone === 'sealed') return;
+  if (isDone === 'other_copy') await emptyCopy(sealing, parts, signal);
+  await copyRows(sealing, { parts, copyId }, signal);
+  const totals = await patiently(() => totalsOf(sealing, parts, signal));
+  await patiently(() => warehouse.transaction((tx) => finish(tx, sealing, { copyId, ...totals }), signal));
+}
+
+function partsOf(fact: FactTable): Parts {
+  const { snapshotDate, snapshotVersion } = fact.own;
+  const name = (column: MysqlColumn | null): string => column?.quoted ?? '';
+  return { date: name(snapshotDate), version: name(snapshotVersion), copied: quotedNames(factColumns(fact)) };
+}
+
+/** Takes the copy over, or begins it. `sealed`: an earlier call, or another member, has done all of it. */
+async function begin(tx: Tx, sealing: Sealing, copyId: string): Promise<'sealed' | 'copy' | 'other_copy'> {
+  const { feed, order, nowMs } = sealing;
+  if ((await stateNow(tx, feed, order.sealed)) === 'sealed') return 'sealed';
+  await checkPositions(tx, sealing);
+  const positions = positionsText(order.positions);
+  const { date, version, endsAtMs } = order.cut.opens;
+  const [found] = await tx.rows({
+    text: 'SELECT state, positions FROM lake_snapshots WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? FOR UPDATE',
+    values: [feed, date, version],
+  });
+  if (!found) {
+    await tx.change({
+      text: `INSERT INTO lake_snapshots (feed, snapshot_date, snapshot_version, state, boundary_ms, positions, copy_id)
+        VALUES (?, ?, ?, 'opening', ?, ?, ?)`,
+      values: [feed, date, version, endsAtMs, positions, copyId],
+    });
+    return 'copy';
+  }
+  await tx.change({
+    text: `UPDATE lake_snapshots SET positions = ?, copy_id = ?, boundary_ms = ?, created_at = ?
+      WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? AND state = 'opening'`,
+    values: [positions, copyId, endsAtMs, mysqlTime(nowMs()), feed, date, version],
+  });
+  return found['positions'] === positions ? 'copy' : 'other_copy';
+}
+
+/** The positions are locked, and must be those of the order: the rows beneath them are what is copied. */
+async function checkPositions(tx: Tx, { feed, topic, order }: Sealing): Promise<void> {
+  const { positions } = stateOf(await tx.rows(selectPositions({ feed, topic }, true)));
+  const now = new Map([...positions].map(([partition, { position }]) => [partition, position]));
+  if (positionsText(now) !== positionsText(order.positions)) throw new PositionsMoved();
+}
+
+const positionsText = (positions: ReadonlyMap<number, Offset>): string =>
+  JSON.stringify(Object.fromEntries([...positions].sort(([a], [b]) => a - b).map(([partition, at]) => [partition, String(at)])));
+
+async function stateNow(tx: Tx, feed: string, name: SnapshotName): Promise<string | null> {
+  const [row] = await tx.rows({
+    text: 'SELECT state FROM lake_snapshots WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ?',
+    values: [feed, name.date, name.version],
+  });
+  return row ? String(row['state']) : null;
+}
+
+/** Rows of a copy that was begun at other positions. */
+async function emptyCopy(
+  { warehouse, fact, order, patiently }: Sealing,
+  { date, version }: Parts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { opens } = order.cut;
+  const statement: Statement = {
+    text: `DELETE FROM ${fact.quoted} WHERE ${date} = ? AND ${version} = ? LIMIT ${CHUNK_ROWS}`,
+    values: [opens.date, opens.version],
+  };
+  while ((await patiently(() => warehouse.transaction((tx) => tx.change(statement), signal))) > 0);
+}
+
+/** In the order of ids, each chunk a transaction of its own, which first sees that the copy is still this one's. */
+async function copyRows(
+  sealing: Sealing,
+  { parts, copyId }: { readonly parts: Parts; readonly copyId: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { warehouse, feed, fact, order, patiently } = sealing;
+  const { sealed, cut } = order;
+  const { opens } = cut;
+  const id = fact.own.id.quoted;
+  const from = `FROM ${fact.quoted} s WHERE s.${parts.date} = ? AND s.${parts.version} = ? AND s.${id} > ?`;
+  for (let after = '0'; ; ) {
+    const last: Statement = {
+      text: `SELECT MAX(chunk.id) AS last FROM (SELECT s.${id} AS id ${from} ORDER BY s.${id} LIMIT ${CHUNK_ROWS}) chunk`,
+      values: [sealed.date, sealed.version, after],
+    };
+    const [row] = await patiently(() => warehouse.run(last, signal));
+    const upTo = row?.['last'];
+    if (upTo === null || upTo === undefined) return;
+    const begun = after;
+    await patiently(() =>
+      warehouse.transaction(async (tx) => {
+        const [owner] = await tx.rows({
+          text: `SELECT copy_id FROM lake_snapshots WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? LOCK IN SHARE MODE`,
+          values: [feed, opens.date, opens.version],
+        });
+        if (owner?.['copy_id'] !== copyId) throw new PositionsMoved();
+        await tx.change({
+          text: `INSERT INTO ${fact.quoted} (${parts.copied}, ${parts.date}, ${parts.version})
+            SELECT ${parts.copied}, ?, ? ${from} AND s.${id} <= ? ON DUPLICATE KEY UPDATE ${id} = ${fact.quoted}.${id}`,
+          values: [opens.date, opens.version, sealed.date, sealed.version, begun, String(upTo)],
+        });
+      }, signal),
+    );
+    after = String(upTo);
+  }
+}
+
+type Totals = { readonly rows: string; readonly checksum: string };
+
+/** Of the snapshot that is sealed: its rows, and the XOR over their keys and coordinates (the same in every engine). */
+async function totalsOf({ warehouse, fact, order }: Sealing, { date, version }: Parts, signal: AbortSignal): Promise<Totals> {
+  const { keyHash, kafkaPartition, kafkaOffset } = fact.own;
+  const text = `CONCAT(LOWER(HEX(${keyHash?.quoted})), ':', ${kafkaPartition.quoted}, ':', ${kafkaOffset.quoted})`;
+  const [row] = await warehouse.run(
+    {
+      text: `SELECT COUNT(*) AS row_count, BIT_XOR(CAST(CONV(LEFT(SHA2(${text}, 256), 16), 16, 10) AS UNSIGNED)) AS checksum
+        FROM ${fact.quoted} WHERE ${date} = ? AND ${version} = ?`,
+      values: [order.sealed.date, order.sealed.version],
+    },
+    signal,
+  );
+  return { rows: String(row?.['row_count'] ?? 0), checksum: String(row?.['checksum'] ?? 0) };
+}
+
+/** One is open at any time: the old one is sealed first. */
+async function finish(tx: Tx, sealing: Sealing, done: Totals & { readonly copyId: string }): Promise<void> {
+  const { feed, order, nowMs } = sealing;
+  const { sealed, cut, kind } = order;
+  await checkPositions(tx, sealing);
+  if ((await stateNow(tx, feed, sealed)) === 'sealed') return;
+  const now = mysqlTime(nowMs());
+  const old = await tx.change({
+    text: `UPDATE lake_snapshots SET state = 'sealed', cut_kind = ?, positions = ?, row_count = ?, checksum = ?, missed = ?, sealed_at = ?
+      WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? AND state = 'open'`,
+    values: [
+      kind,
+      positionsText(order.positions),
+      done.rows,
+      done.checksum,
+      cut.missed.length === 0 ? null : JSON.stringify(cut.missed),
+      now,
+      feed,
+      sealed.date,
+      sealed.version,
+    ],
+  });
+  const opened = await tx.change({
+    text: `UPDATE lake_snapshots SET state = 'open', copy_id = NULL, opened_at = ?
+      WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? AND state = 'opening' AND copy_id = ?`,
+    values: [now, feed, cut.opens.date, cut.opens.version, done.copyId],
+  });
+  if (old !== 1 || opened !== 1) throw new PositionsMoved();
+}
