@@ -9,7 +9,7 @@ import { assert } from '../errors.ts';
 import { type BatchFacts, type StagedBatch, toRange } from '../model/batch.ts';
 import { isKafkaTime, KAFKA_MS_MIN } from '../model/kafka-time.ts';
 import type { LastMessage } from '../model/log-entry.ts';
-import { toOffset } from '../model/offsets.ts';
+import { later, toOffset } from '../model/offsets.ts';
 import { type BuiltChunk, ChunkBuilder } from './chunk-builder.ts';
 import { createStagedTables, decodeChunk, type StagedTables } from './decode.ts';
 import { appendDeadLetters } from './decode-exact.ts';
@@ -19,6 +19,10 @@ import { appendTombstones } from './tombstones.ts';
 
 /** The schema grew while this batch was filling: it is dropped, and its messages are read again. */
 export class SchemaGrown extends Error {}
+
+/** Where a take ends before its record set does: at this offset, or at the first record of this time or later. */
+export type TakeLimit = { readonly offset: bigint | null; readonly beforeMs: number | null };
+const NO_LIMIT: TakeLimit = { offset: null, beforeMs: null };
 
 /** Before all timestamps that a message can have. */
 const NEVER_MS = Number(KAFKA_MS_MIN);
@@ -77,17 +81,26 @@ export class Stage {
     return { messages: open.messages, bytes: open.bytes, ageMs: this.options.nowMs() - open.openedAtMs };
   }
 
-  /** Takes the records at or beyond `position`. With `check`, the record at its offset must be the one committed before. */
-  take(fetched: Fetched, position: bigint, check: LastMessage | null): void {
-    if (fetched.nextOffset <= position && !check) return;
+  /** Takes the records at or beyond `position`, up to the limit. With `check`, the record at its offset must be the one committed
+   *  before. Returns the next position. */
+  take(fetched: Fetched, position: bigint, check: LastMessage | null, limit: TakeLimit = NO_LIMIT): bigint {
+    if (fetched.nextOffset <= position && !check) return later(position, fetched.nextOffset);
     const batch = this.batchFor();
     const progress = progressOf(batch, fetched.partition, toOffset(position));
     const last = new LastSeen();
     const isTable = this.options.highestMs !== null;
     let highestMs = this.highestMs.get(fetched.partition) ?? this.options.highestMs?.(fetched.partition) ?? NEVER_MS;
+    // Numbers: record-batch.ts has seen that offsets are exact as such, and this is done for every record.
+    const from = Number(position);
+    let end = Number(limit.offset !== null && limit.offset < fetched.nextOffset ? limit.offset : fetched.nextOffset);
     const sink = {
       record: (bytes: Buffer, part: RecordParts): void => {
-        if (part.offset < position) {
+        if (part.offset >= end) return;
+        if (limit.beforeMs !== null && part.timestampMs >= limit.beforeMs && part.offset >= from) {
+          end = part.offset;
+          return;
+        }
+        if (part.offset < from) {
           if (check && BigInt(part.offset) === check.offset)
             assertSame(check, { topic: this.options.topic, partition: fetched.partition }, messageOf(bytes, part));
           return;
@@ -106,7 +119,9 @@ export class Stage {
     readRecords(fetched.records, check ? check.offset : position, fetched.abortedTransactions, sink);
     if (isTable) this.highestMs.set(fetched.partition, highestMs);
     progress.last = last.message() ?? progress.last;
-    if (fetched.nextOffset > progress.end) progress.end = toOffset(fetched.nextOffset);
+    const taken = later(position, BigInt(end));
+    if (taken > progress.end) progress.end = toOffset(taken);
+    return taken;
   }
 
   /** Hands the open batch over when all of it is decoded; the next `take` opens another. null: nothing to commit. */

@@ -5,8 +5,9 @@ import { describe, expect, test } from 'bun:test';
 import { decodePlan } from '../../src/ingest/decode.ts';
 import type { InForce } from '../../src/ingest/open-batch.ts';
 import type { Feed } from '../../src/model/feed.ts';
+import { toOffset } from '../../src/model/offsets.ts';
 import { feedOf, field, MESSAGE_MS, varchar } from './decode-helpers.ts';
-import { openStage } from './stage-helpers.ts';
+import { openStage, recordSet } from './stage-helpers.ts';
 
 const fields = [
   field('user_id', varchar()),
@@ -164,5 +165,55 @@ describe('a tombstone', () => {
     await bench.take([gone(0, 0)]);
     await bench.stage.drop();
     expect(await bench.tables()).toEqual([]);
+  });
+});
+
+describe('a take up to a limit', () => {
+  const limited = async (
+    bench: Awaited<ReturnType<typeof openTable>>,
+    limit: { offset?: bigint; beforeMs?: number },
+    last?: number,
+  ) => {
+    const fetched = await recordSet([row(0, 50), row(1, 40), row(4, 10), row(5, 30)], last === undefined ? {} : { last });
+    return bench.stage.take(fetched, 0n, null, { offset: limit.offset ?? null, beforeMs: limit.beforeMs ?? null });
+  };
+
+  test('ends before the first record of that time, though later ones are older', async () => {
+    await using bench = await openTable();
+    expect(await limited(bench, { beforeMs: Number(MESSAGE_MS) - 10 })).toBe(4n);
+    const { rows, batch } = await bench.staged();
+    expect([rows.map(({ o }) => o), batch.ranges[0]?.end]).toEqual([[0, 1], toOffset(4n)]);
+  });
+
+  test('ends at an offset, in a hole or behind the last record, too', async () => {
+    for (const [offset, last, end, taken] of [
+      [3n, 5, 3n, [0, 1]],
+      [5n, 5, 5n, [0, 1, 4]],
+      [8n, 9, 8n, [0, 1, 4, 5]],
+      [20n, 9, 10n, [0, 1, 4, 5]],
+      [0n, 5, 0n, []],
+    ] as const) {
+      await using bench = await openTable();
+      expect(await limited(bench, { offset }, last)).toBe(end);
+      const closed = await bench.stage.close();
+      const ids =
+        closed && closed.open.rows > 0
+          ? await bench.select(`SELECT kafka_offset::INTEGER AS o FROM ${closed.batch.tables.rows} ORDER BY o`)
+          : [];
+      expect([offset, ids.map(({ o }) => o)]).toEqual([offset, [...taken]]);
+    }
+  });
+
+  test('is gone on from where it ended, with the same effective timestamps', async () => {
+    await using bench = await openTable();
+    await limited(bench, { offset: 1n });
+    bench.stage.take(await recordSet([row(0, 50), row(1, 60), row(2, 20)]), 1n, null);
+    const { rows, batch } = await bench.staged();
+    expect(rows.map(({ o, age }) => [o, age])).toEqual([
+      [0, 50],
+      [1, 50],
+      [2, 20],
+    ]);
+    expect(batch.ranges.map(({ start, end }) => [start, end])).toEqual([[toOffset(0n), toOffset(3n)]]);
   });
 });
