@@ -3,29 +3,147 @@
 import { expect, test } from 'bun:test';
 import { changelog } from '../helpers/changelog.ts';
 import { expectSnapshot } from '../helpers/expect-snapshot.ts';
-import { drain, tableFeed, writeSetup } from '../helpers/ingest.ts';
+import { drain, startLake, tableFeed, writeSetup } from '../helpers/ingest.ts';
+import type { TestMessage } from '../helpers/kafka.ts';
+import { stateOf } from '../helpers/lake-rows.ts';
 import { record } from '../helpers/produced.ts';
 import { random } from '../helpers/random.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
+import { until } from '../helpers/until.ts';
+
+const scene = async (partitions: number, batch: Record<string, unknown> = {}) => {
+  const folder = await tempDir();
+  const kafka = await testKafka();
+  const topic = await kafka.createTopic({ partitions });
+  const sent = await record(kafka, topic);
+  const again = { folder: folder.path, kafka, feeds: [tableFeed('totals', topic)] };
+  const setup = writeSetup({ ...again, batch });
+  const end = async () => {
+    await sent[Symbol.asyncDispose]();
+    await folder[Symbol.asyncDispose]();
+  };
+  const check = () => expectSnapshot(sent.messages, setup.lakePath, 'totals', { kafka, topic });
+  return { kafka, topic, sent, setup, again: { ...again, groupId: setup.groupId }, check, [Symbol.asyncDispose]: end };
+};
 
 const RUNS = 4;
 
 test('a random changelog, taken in over several runs, is its fold', async () => {
   const chance = random();
   console.log(`seed ${chance.seed}`);
-  await using folder = await tempDir();
-  const kafka = await testKafka();
-  const topic = await kafka.createTopic({ partitions: 3 });
-  await using sent = await record(kafka, topic);
-  const setup = writeSetup({ folder: folder.path, kafka, feeds: [tableFeed('totals', topic)], batch: { batch_size: 300 } });
+  await using one = await scene(3, { batch_size: 300 });
   for (let run = 0; run < RUNS; run++) {
-    await sent.send(changelog(chance, { count: 1_000, keys: 60, partitions: 3 }));
-    await drain(setup);
-    const { state, folded } = await expectSnapshot(sent.messages, setup.lakePath, 'totals', { kafka, topic });
-    expect(folded.live.size).toBeGreaterThan(0);
-    expect(folded.deleted.size).toBeGreaterThan(0);
-    expect(await kafka.groupOffsets(setup.groupId, topic)).toEqual(
+    await one.sent.send(changelog(chance, { count: 1_000, keys: 60, partitions: 3 }));
+    await drain(one.setup);
+    const { state, folded } = await one.check();
+    expect([folded.live.size > 0, folded.deleted.size > 0, folded.deadLetters.length > 0]).toEqual([true, true, true]);
+    expect(await one.kafka.groupOffsets(one.setup.groupId, one.topic)).toEqual(
       [0, 1, 2].map((partition) => state.positions.get(partition)?.position ?? null),
     );
+  }
+});
+
+const row = (partition: number, timestampMs: number, text: string): TestMessage => ({
+  partition,
+  key: '1',
+  value: JSON.stringify({ id: 1, text }),
+  timestampMs,
+});
+const gone = (partition: number, timestampMs: number): TestMessage => ({ partition, key: '1', value: null, timestampMs });
+
+test('a key in two partitions with a tombstone in one of them: the later of all counts, whichever comes first', async () => {
+  await using one = await scene(2);
+  const liveAfter = async (message: TestMessage): Promise<(string | null)[]> => {
+    await one.sent.send([message]);
+    await drain(one.setup);
+    const { folded } = await one.check();
+    return [...folded.live.values()].map(({ message }) => String(message.value));
+  };
+  const text = (of: string) => [JSON.stringify({ id: 1, text: of })];
+  expect(await liveAfter(row(0, 1_000, 'first'))).toEqual(text('first'));
+  expect(await liveAfter(gone(1, 2_000))).toEqual([]);
+  expect(await liveAfter(row(0, 1_500, 'older than the tombstone'))).toEqual([]);
+  expect(await liveAfter(row(0, 2_000, 'as old, in the partition before'))).toEqual([]);
+  expect(await liveAfter(row(0, 2_001, 'newer'))).toEqual(text('newer'));
+  expect(await liveAfter(row(1, 2_000, 'older again'))).toEqual(text('newer'));
+  // Its own clock says 100, its partition has been at 2,001.
+  expect(await liveAfter(row(0, 100, 'after a clock that went back'))).toEqual(text('after a clock that went back'));
+});
+
+test('offsets without a row and refused messages move the positions and leave the snapshot’s files as they are', async () => {
+  await using one = await scene(1);
+  await one.sent.send([row(0, 1_000, 'a')]);
+  await drain(one.setup);
+  const before = await one.check();
+  await one.sent.send([{ partition: 0, key: '1', value: 'no json', timestampMs: 2_000 }]);
+  await one.sent.inTransaction([row(0, 3_000, 'aborted')], 'abort');
+  await drain(one.setup);
+  const after = await one.check();
+  const filesOf = ({ state }: typeof before, kind: string) =>
+    [...state.files.values()].filter((file) => file.kind === kind).map(({ path }) => path);
+  expect([filesOf(after, 'data'), filesOf(after, 'state')]).toEqual([filesOf(before, 'data'), filesOf(before, 'state')]);
+  expect([filesOf(before, 'dead_letters').length, filesOf(after, 'dead_letters').length]).toEqual([0, 1]);
+  expect(after.state.version).toBe(before.state.version + 1);
+});
+
+test('a table is published at the pace of batch_timeout, and when it is told to stop', async () => {
+  await using one = await scene(2, { batch_timeout_seconds: 1 });
+  await one.sent.send([row(0, 1_000, 'a'), row(1, 1_000, 'b')]);
+  const lake = startLake(one.setup, ['ingest']);
+  expect(await lake.event('snapshot_published')).toMatchObject({ feed: 'totals', messages: 2, rows: 1, files: 2 });
+  await one.check();
+  await one.sent.send([row(0, 2_000, 'c')]);
+  await lake.event('snapshot_published', 2);
+  await one.check();
+  lake.kill('SIGTERM');
+  expect((await lake.ended).code).toBe(0);
+  const slow = writeSetup({ ...one.again, batch: { batch_timeout_seconds: 3600, batch_size: 2 } });
+  const second = startLake(slow, ['ingest', '--log-level', 'debug']);
+  await second.event('partitions_assigned');
+  await one.sent.send([row(0, 3_000, 'd'), row(1, 3_000, 'e')]);
+  const readByMs = performance.now() + 1_500;
+  await until(() => performance.now() > readByMs);
+  expect(second.events('snapshot_published')).toEqual([]);
+  second.kill('SIGTERM');
+  expect((await second.ended).code).toBe(0);
+  expect(second.events('snapshot_published').length).toBe(1);
+  const { state } = await one.check();
+  expect(state.snapshot?.caughtUpAt).not.toBe(null);
+});
+
+test('of two members one reads a table whole, and the other the other table', async () => {
+  await using folder = await tempDir();
+  const kafka = await testKafka();
+  const topics = [await kafka.createTopic({ partitions: 3 }), await kafka.createTopic({ partitions: 2 })];
+  const recorders = await Promise.all(topics.map((topic) => record(kafka, topic)));
+  const feeds = topics.map((topic, index) => tableFeed(`table_${index}`, topic));
+  const setup = writeSetup({ folder: folder.path, kafka, feeds, batch: { batch_size: 200 } });
+  const chance = random();
+  console.log(`seed ${chance.seed}`);
+  const send = async () => {
+    for (const [index, sent] of recorders.entries())
+      await sent.send(changelog(chance, { count: 500, keys: 40, partitions: 3 - index }));
+  };
+  await send();
+  const members = [startLake(setup, ['ingest']), startLake(setup, ['ingest'])];
+  const assigned = () => members.map((lake) => String(lake.events('partitions_assigned').at(-1)?.['partitions'] ?? ''));
+  const whole = topics.map((topic, index) =>
+    [0, 1, 2]
+      .slice(0, 3 - index)
+      .map((partition) => `${topic}:${partition}`)
+      .join(','),
+  );
+  await until(() => assigned().toSorted().join() === whole.toSorted().join(), { timeoutMs: 30_000, what: 'a table each' });
+  await send();
+  const done = async () => {
+    const states = await Promise.all(feeds.map(({ feed_name }) => stateOf(setup.lakePath, feed_name)));
+    return states.every((state) => [...state.positions.values()].reduce((sum, { totals }) => sum + totals.messages, 0) === 1_000);
+  };
+  await until(done, { timeoutMs: 30_000, what: 'both tables are in' });
+  for (const lake of members) lake.kill('SIGTERM');
+  for (const lake of members) expect((await lake.ended).code).toBe(0);
+  for (const [index, sent] of recorders.entries()) {
+    await expectSnapshot(sent.messages, setup.lakePath, `table_${index}`, { kafka, topic: sent.topic });
+    await sent[Symbol.asyncDispose]();
   }
 });
