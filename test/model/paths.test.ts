@@ -9,7 +9,10 @@ import {
   isPublishedPath,
   removedPath,
   stagingFolder,
+  stateFilePath,
   streamFilePath,
+  supersededPath,
+  tableFilePath,
   versionOfKey,
   writerOfStagedKey,
 } from '../../src/model/paths.ts';
@@ -24,6 +27,11 @@ test('the layout is the documented one', () => {
   expect(checkpointPath('orders', 100)).toBe('_lake/feeds/orders/checkpoints/00000000000000000100.json');
   expect(stagingFolder('orders', 'w1')).toBe('_lake/feeds/orders/staging/w1');
   expect(removedPath('orders', 'streams/orders/x')).toBe('_lake/feeds/orders/removed/streams/orders/x');
+  expect(supersededPath('orders', 'tables/orders/x')).toBe('_lake/feeds/orders/removed/superseded/tables/orders/x');
+  expect(tableFilePath('totals', { date: '2025-01-28', version: 3 }, BATCH)).toBe(
+    `tables/totals/snapshot_date=2025-01-28/snapshot_version=3/data_${BATCH}.parquet`,
+  );
+  expect(stateFilePath('totals', BATCH)).toBe(`_lake/feeds/totals/state/state_${BATCH}.parquet`);
 });
 
 test('a folder of the log holds 10,000 versions', () => {
@@ -37,14 +45,24 @@ test('names are read back, foreign ones are not', () => {
   expect(versionOfKey(`${entryPath('o', 1)}.tmp`)).toBeNull();
   expect(batchOfPath(streamFilePath('o', DAY, BATCH, 2))).toBe(BATCH);
   expect(batchOfPath(deadLettersFilePath('o', DAY, BATCH))).toBe(BATCH);
+  expect(batchOfPath(stateFilePath('o', BATCH))).toBe(BATCH);
   expect(batchOfPath('streams/o/data_20250128.parquet')).toBeNull();
   expect(writerOfStagedKey('o', '_lake/feeds/o/staging/w1/b/x.parquet')).toBe('w1');
   expect(writerOfStagedKey('o', '_lake/feeds/p/staging/w1/x')).toBeNull();
 });
 
 test('a file may only be published among those of its feed', () => {
-  expect(isPublishedPath('o', streamFilePath('o', DAY, BATCH, 2))).toBe(true);
-  for (const path of ['streams/p/x', '_lake/feeds/o/x', 'streams/o/../p/x', '/streams/o/x'])
+  for (const path of [streamFilePath('o', DAY, BATCH, 2), stateFilePath('o', BATCH)])
+    expect(isPublishedPath('o', path)).toBe(true);
+  for (const path of [
+    'streams/p/x',
+    '_lake/feeds/o/x',
+    '_lake/feeds/o/log/x',
+    '_lake/feeds/o/state/../x',
+    '_lake/feeds/p/state/x',
+    'streams/o/../p/x',
+    '/streams/o/x',
+  ])
     expect(isPublishedPath('o', path)).toBe(false);
 });
 
