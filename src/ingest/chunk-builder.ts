@@ -177,7 +177,8 @@ export class ChunkBuilder implements RecordSink {
     this.keysEnd += length;
   }
 
-  private refuse(bytes: Buffer, part: RecordParts, reason: string): void {
+  /** A record that becomes a dead letter without being decoded. */
+  refuse(bytes: Buffer, part: RecordParts, reason: string): void {
     this.bytes += Math.max(0, part.valueLength) + 64;
     const value = Buffer.from(bytes.subarray(part.valueStart, part.valueStart + part.valueLength));
     this.refused.push({ ...this.outside(bytes, part), value, field: null, reason });

@@ -1,5 +1,7 @@
 // When a feed's batch closes and when a table is published, and what follows from either: group offsets, or reading again.
 
+import { LakeError } from '../errors.ts';
+import type { Boundary } from './boundary.ts';
 import type { Changes } from './changes.ts';
 import type { RunOutcome } from './feed-commits.ts';
 import type { FeedRun } from './feed-run.ts';
@@ -15,10 +17,12 @@ export type ClosingOptions = {
   readonly failed: (run: FeedRun, error: unknown) => void;
   readonly changes: Changes;
   readonly nowMs: () => number;
+  readonly signal: AbortSignal;
 };
 
 export class Closing {
   private readonly options: ClosingOptions;
+  private readonly ending = new Set<FeedRun>();
 
   constructor(options: ClosingOptions) {
     this.options = options;
@@ -48,6 +52,32 @@ export class Closing {
       await changes.until(() => !run.commits.busy);
       await this.publish(run);
     }
+  }
+
+  /** At the end of a table's period: as far as it goes now; the rest with a later beat. */
+  async endPeriod(run: FeedRun): Promise<void> {
+    const { boundary } = run;
+    if (!boundary?.isDue() || this.ending.has(run)) return;
+    this.ending.add(run);
+    try {
+      await this.endPeriodOf(run, boundary);
+    } catch (error) {
+      // Kafka that is away is asked again.
+      if (!(error instanceof LakeError && error.retriable)) throw error;
+    } finally {
+      this.ending.delete(run);
+      this.options.changes.notify();
+    }
+  }
+
+  private async endPeriodOf(run: FeedRun, boundary: Boundary): Promise<void> {
+    const { membership, signal } = this.options;
+    const step = await boundary.step(run.standpoint());
+    if (step.kind === 'read_on') membership.release(run, step.partitions);
+    if (step.kind === 'make_durable') await this.commitAll([run]);
+    if (step.kind !== 'seal') return;
+    if (await boundary.seal(step.order, signal)) membership.release(run, [...run.held]);
+    else await membership.readAgain(run);
   }
 
   private publish(run: FeedRun): Promise<void> {

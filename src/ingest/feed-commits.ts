@@ -127,6 +127,12 @@ export class FeedCommits {
     const { stopped } = control.state();
     const { version } = answer.state;
     if (stopped) throw stoppedError(feed, stopped, target.name);
+    if (answer.kind === 'refused') {
+      const { rows } = answer;
+      this.options.stage.refused.add(rows, answer.state);
+      log.warn('rows_refused', { feed: feed.name, target: target.name, rows: rows.length, reason: rows[0]?.reason });
+      return { kind: 'read_again' };
+    }
     const reason = answer.kind === 'fenced' ? 'fenced' : answer.reason;
     // A schema that grew while this batch committed is our own doing as often as another's.
     if (reason !== 'epoch' && reason !== 'schema') this.conflicts++;
@@ -158,6 +164,7 @@ export class FeedCommits {
       throw await this.stop(batch, verdict);
     }
     const answer = await written.commit(this.options.signal);
+    if (answer.kind === 'refused') this.judge(answer, batch, startedMs);
     if (answer.kind !== 'committed' && answer.kind !== 'applied') return this.lost(answer);
     this.refusals = keepRecent(counts, this.options.nowMs());
     this.tellDrift(open);
@@ -168,6 +175,20 @@ export class FeedCommits {
     this.conflicts = 0;
     this.tell('batch_committed', batch.ranges, answer, { startedMs, rows: batch.rows });
     return { kind: 'committed', partitions: batch.ranges.map(({ partition }) => partition) };
+  }
+
+  /** DESIGN §6, for what decodes well and does not fit into the target: said before anything of it becomes a dead letter. Nothing is
+   *  remembered in the log, for the other target may have no such trouble. */
+  private judge({ rows, triedCount }: CommitAnswer & { kind: 'refused' }, batch: StagedBatch, atMs: number): void {
+    const { feed, target, nowMs } = this.options;
+    const count = { atMs, messages: triedCount + batch.deadLetters, refused: rows.length + batch.deadLetters };
+    const verdict = judgeRefusals([...this.refusals, count], feed.deadLettersMaxRatio, nowMs());
+    if (verdict.kind === 'fine') return;
+    const [first] = rows;
+    const message = `${verdict.refused} of the last ${verdict.messages} messages of feed ${feed.name} do not fit: ${first?.reason}`;
+    const place = { feed: feed.name, topic: feed.topic, target: target.name };
+    const where = first ? { ...place, partition: first.partition, offset: first.offset } : place;
+    throw new LakeError('schema_refuses', message, { where, todo: 'change the table, or the schema of the feed' });
   }
 
   private async publishApplied(): Promise<RunOutcome> {

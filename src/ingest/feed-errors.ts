@@ -16,6 +16,9 @@ export const FEED_ERRORS: ReadonlySet<string> = new Set([
   'fenced',
   'lake_damaged',
   'cluster_changed',
+  'warehouse_failed',
+  'warehouse_table_differs',
+  'warehouse_refused',
 ]);
 
 /** A feed whose messages did not fit stays stopped, for every process, until someone has looked. */

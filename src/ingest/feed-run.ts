@@ -11,8 +11,9 @@ import type { Log } from '../log.ts';
 import { type BatchLimits, isDue, isFull } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
 import type { Gap, LastMessage } from '../model/log-entry.ts';
-import { later, type Offset } from '../model/offsets.ts';
+import type { Offset } from '../model/offsets.ts';
 import { planResume, type Starts } from '../model/resume.ts';
+import { asOffsets, type Boundary, type Standpoint } from './boundary.ts';
 import type { Changes } from './changes.ts';
 import { FeedCommits } from './feed-commits.ts';
 import { feedStarts } from './feed-start.ts';
@@ -27,6 +28,8 @@ export type FeedRunOptions = {
   readonly target: Target;
   /** The feed's log in the lake: schema, pins and stop, for both targets. */
   readonly control: LakeFeed;
+  /** null: a stream, which has no snapshots. */
+  readonly boundary: Boundary | null;
   readonly stage: Stage;
   readonly flush: WorkQueue;
   readonly changes: Changes;
@@ -60,6 +63,9 @@ export class FeedRun {
   /** Partitions this member reads, and the next offset it needs of each. */
   readonly reading = new Map<number, Reading>();
   readonly commits: FeedCommits;
+  readonly boundary: Boundary | null;
+  /** Partitions that wait at a boundary; read on from their positions when it is over. */
+  readonly held = new Set<number>();
   private readonly options: FeedRunOptions;
 
   constructor(options: FeedRunOptions) {
@@ -67,6 +73,7 @@ export class FeedRun {
     this.feed = options.feed;
     this.target = options.target;
     this.stage = options.stage;
+    this.boundary = options.boundary;
     this.commits = new FeedCommits(options);
   }
 
@@ -167,18 +174,31 @@ export class FeedRun {
     });
   }
 
-  take(fetched: Fetched, fetchedOffset: bigint): void {
-    const reading = this.reading.get(fetched.partition);
-    if (!reading || reading.fetchAt !== fetchedOffset) return;
-    this.stage.take(fetched, reading.position, reading.check);
-    const { nextOffset } = fetched;
-    this.reading.set(fetched.partition, {
+  /** Answers whether the partition is held from here on: no more of it may be fetched. */
+  take(fetched: Fetched, fetchedOffset: bigint): boolean {
+    const { partition, nextOffset } = fetched;
+    const reading = this.reading.get(partition);
+    if (!reading || reading.fetchAt !== fetchedOffset) return false;
+    const position = this.stage.take(fetched, reading.position, reading.check, this.boundary?.limitOf(partition));
+    const isHeld = position < nextOffset;
+    if (isHeld) this.held.add(partition);
+    this.reading.set(partition, {
       ...reading,
-      position: later(nextOffset, reading.position),
+      position,
       check: null,
-      fetchAt: nextOffset,
+      fetchAt: isHeld ? position : nextOffset,
       end: fetched.endOffset,
     });
+    return isHeld;
+  }
+
+  /** For the boundary: what is taken, and what of it is durable. */
+  standpoint(): Standpoint {
+    return {
+      taken: asOffsets(this.reading),
+      durable: asOffsets(this.target.state().positions),
+      isPending: this.stage.batch !== null || this.commits.busy || this.commits.canPublish,
+    };
   }
 
   get full(): boolean {
@@ -202,6 +222,8 @@ export class FeedRun {
   /** Partitions that went to another member, or must be read again: what is staged for them is dropped (PROTOCOL K6). */
   async drop(): Promise<void> {
     this.reading.clear();
+    this.held.clear();
+    this.boundary?.reset();
     await this.stage.drop();
     this.commits.restart();
   }

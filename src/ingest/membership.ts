@@ -64,6 +64,15 @@ export class Membership {
     });
   }
 
+  /** Reads on where these partitions were held. */
+  release(run: FeedRun, partitions: Iterable<number>): void {
+    for (const partition of partitions) {
+      const reading = run.reading.get(partition);
+      if (!run.held.delete(partition) || !reading) continue;
+      this.options.consumer().seek({ topic: run.feed.topic, partition }, reading.position);
+    }
+  }
+
   async commitGroupOffsets(run: FeedRun, partitions: readonly number[]): Promise<void> {
     const { positions } = run.target.state();
     const { topic } = run.feed;

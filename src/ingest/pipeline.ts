@@ -124,6 +124,7 @@ class Pipeline {
       failed: (run, error) => this.failed(run, error),
       changes,
       nowMs: options.nowMs,
+      signal: options.stop,
     });
     this.consumer = createConsumer();
   }
@@ -175,7 +176,7 @@ class Pipeline {
     const run = this.runs.get(fetched.topic);
     if (!run || !this.isLive(run) || this.stopping) return;
     try {
-      run.take(fetched, fetchedOffset);
+      if (run.take(fetched, fetchedOffset)) this.consumer.leaveAlone(fetched);
       this.closing.closeDue(run);
     } catch (error) {
       this.failed(run, error);
@@ -185,7 +186,10 @@ class Pipeline {
   /** One beat: close what is due, notice the end, tell the progress, tidy up in quiet minutes. */
   private tick(): void {
     if (this.finished) return;
-    for (const run of this.live()) this.closing.closeDue(run);
+    for (const run of this.live()) {
+      this.closing.closeDue(run);
+      this.closing.endPeriod(run).catch((error) => this.failed(run, error));
+    }
     const heavy = toRelieve(this.live(), this.options.budget);
     if (heavy) this.closing.commit(heavy).catch(() => undefined);
     this.report();
@@ -204,7 +208,7 @@ class Pipeline {
   private caughtUp(): boolean {
     if (!this.goal || !this.inStep) return false;
     // What came after the goal was set may still be staged; it is committed on the way out.
-    return this.goal.left(this.live()) === 0n;
+    return this.goal.left(this.live()) === 0n && !this.live().some((run) => run.boundary?.isDue());
   }
 
   private report(): void {
@@ -247,6 +251,11 @@ class Pipeline {
   }
 
   private failed(run: FeedRun, error: unknown): void {
+    if (this.stopping && error instanceof LakeError && error.code === 'warehouse_unreachable') {
+      // What is in hand is read again by the next run.
+      this.options.log.warn('batch_given_up', { feed: run.feed.name, code: error.code, reason: error.message });
+      return;
+    }
     if (!(error instanceof LakeError) || !FEED_ERRORS.has(error.code)) {
       this.die(error);
       return;

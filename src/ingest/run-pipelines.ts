@@ -10,6 +10,7 @@ import { patiently } from '../warehouse/patience.ts';
 import { setUpWarehouse } from '../warehouse/setup.ts';
 import { lakeTargets } from './lake-target.ts';
 import type { PipelineResult, Progress } from './pipeline.ts';
+import { STALLED_MS_MAX } from './stall.ts';
 import { type IngestOptions, runTarget } from './supervisor.ts';
 import type { TargetName } from './target.ts';
 import { warehouseTargets } from './warehouse-target.ts';
@@ -27,19 +28,24 @@ export type TargetResult = {
 /** Throws the error of a pipeline that ended by one, when both have ended. */
 export async function runPipelines(options: PipelinesOptions): Promise<readonly TargetResult[]> {
   const progress = addedUp(options.onProgress);
+  const { feeds, log } = options;
   const running: Promise<TargetResult>[] = [];
-  if (options.feeds.lake.length > 0 || options.feeds.warehouse.length === 0) {
-    const lake = { ...options, feeds: options.feeds.lake, targets: lakeTargets(options.config), onProgress: progress('lake') };
-    running.push(runTarget(lake).then((result) => ({ target: 'lake', result })));
-  }
-  if (options.feeds.warehouse.length > 0) {
-    running.push(runWarehouse(options, progress('warehouse')).then((result) => ({ target: 'warehouse', result })));
-  }
-  const told = running.map((one) =>
+  const start = (target: TargetName, run: () => Promise<PipelineResult>): void => {
+    running.push(run().then((result) => ({ target, result })));
+  };
+  if (feeds.lake.length > 0 || feeds.warehouse.length === 0)
+    start('lake', () =>
+      runTarget({ ...options, feeds: feeds.lake, targets: lakeTargets(options.config), onProgress: progress('lake') }),
+    );
+  if (feeds.warehouse.length > 0) start('warehouse', () => runWarehouse(options, progress('warehouse')));
+  const isOne = running.length === 1;
+  const told = running.map((one, index) =>
     one.catch((error: unknown) => {
-      // Said at once: the other pipeline may run for weeks.
-      if (running.length > 1 && error instanceof LakeError)
-        options.log.error('pipeline_stopped', { target: error.where.target, code: error.code, reason: error.message });
+      // Said at once: the other pipeline may run for weeks. The one of a process is said when it ends.
+      if (!isOne) {
+        const [code, reason] = error instanceof LakeError ? [error.code, error.message] : ['bug', String(error)];
+        log.error('pipeline_stopped', { target: index === 0 ? 'lake' : 'warehouse', code, reason });
+      }
       throw error;
     }),
   );
@@ -52,15 +58,29 @@ export async function runPipelines(options: PipelinesOptions): Promise<readonly 
   return results;
 }
 
+/** A run until caught up gives up a little before it would be said to stall (ingest/stall): the reason is then the right one. */
+const WAIT_MS_MAX = STALLED_MS_MAX - 20_000;
+
 async function runWarehouse(options: PipelinesOptions, onProgress: (progress: Progress) => void): Promise<PipelineResult> {
-  const { config, store, log, nowMs, newId } = options;
-  const stop = AbortSignal.any([options.stop, options.abort]);
-  const { lakeId } = await openLake({ store, newId, nowMs });
-  await using warehouse = await openWarehouse(mysqlOf(config), { log, nowMs, signal: stop });
+  const { config, store, log, nowMs, newId, untilCaughtUp } = options;
   const feeds = options.feeds.warehouse;
-  const setup = { lakeId, feeds: config.feeds, nowMs: nowMs(), compression: config.lake.compression };
-  await patiently(() => setUpWarehouse(warehouse, setup, stop), { feed: '', log, nowMs }, stop);
-  return await runTarget({ ...options, feeds, onProgress, targets: warehouseTargets({ config, warehouse, log, nowMs }) });
+  const ended = new AbortController();
+  const abort = AbortSignal.any([options.abort, ended.signal]);
+  const patience = { log, nowMs, stop: options.stop, waitMsMax: untilCaughtUp ? WAIT_MS_MAX : null };
+  const ofServer = { ...patience, feed: null };
+  try {
+    const { lakeId } = await openLake({ store, newId, nowMs });
+    await using warehouse = await openWarehouse(mysqlOf(config), { log, patience: ofServer, signal: abort });
+    const setup = { lakeId, feeds: config.feeds, nowMs: nowMs(), compression: config.lake.compression };
+    await patiently(() => setUpWarehouse(warehouse, setup, abort), ofServer, abort);
+    const targets = warehouseTargets({ config, warehouse, patience });
+    return await runTarget({ ...options, feeds, abort, onProgress, targets }).finally(() => ended.abort());
+  } catch (error) {
+    // Told to stop while it waited for the server: nothing was taken, nothing is lost.
+    if (!options.stop.aborted || !(error instanceof LakeError) || error.code !== 'warehouse_unreachable') throw error;
+    log.warn('warehouse_given_up', { target: 'warehouse', code: error.code, reason: error.message });
+    return { messages: new Map(), failures: new Map() };
+  }
 }
 
 function mysqlOf(config: Config): MysqlConfig {

@@ -15,6 +15,7 @@ import { createStagedTables, decodeChunk, type StagedTables } from './decode.ts'
 import { appendDeadLetters } from './decode-exact.ts';
 import { assertSame, LastSeen, messageOf } from './last-message.ts';
 import { countDeadLetters, type InForce, type OpenBatch, progressIn, progressOf } from './open-batch.ts';
+import { RefusedOffsets } from './refused-offsets.ts';
 import { appendTombstones } from './tombstones.ts';
 
 /** The schema grew while this batch was filling: it is dropped, and its messages are read again. */
@@ -56,6 +57,8 @@ export type StageOptions = {
 export class Stage {
   private readonly options: StageOptions;
   private readonly builder: ChunkBuilder;
+  /** What the target refused: dead letters when it is taken again. */
+  readonly refused = new RefusedOffsets();
   /** By partition, up to what was taken. */
   private readonly highestMs = new Map<number, number>();
   private open: OpenBatch | null = null;
@@ -95,16 +98,13 @@ export class Stage {
     let end = Number(limit.offset !== null && limit.offset < fetched.nextOffset ? limit.offset : fetched.nextOffset);
     const sink = {
       record: (bytes: Buffer, part: RecordParts): void => {
-        if (part.offset >= end) return;
-        if (limit.beforeMs !== null && part.timestampMs >= limit.beforeMs && part.offset >= from) {
-          end = part.offset;
-          return;
-        }
         if (part.offset < from) {
           if (check && BigInt(part.offset) === check.offset)
             assertSame(check, { topic: this.options.topic, partition: fetched.partition }, messageOf(bytes, part));
           return;
         }
+        if (limit.beforeMs !== null && part.timestampMs >= limit.beforeMs && part.offset < end) end = part.offset;
+        if (part.offset >= end) return;
         progress.messages++;
         batch.messages++;
         const isTime = isKafkaTime(part.timestampMs);
@@ -207,7 +207,9 @@ export class Stage {
   private append(bytes: Buffer, part: RecordParts, { partition, highestMs }: { partition: number; highestMs: number }): void {
     this.builder.partition = partition;
     this.builder.effectiveMs = highestMs;
+    const reason = this.refused.reasonOf(partition, part.offset);
     if (part.valueLength < 0) this.builder.tombstone(bytes, part);
+    else if (reason !== null) this.builder.refuse(bytes, part, reason);
     else this.builder.record(bytes, part);
     if (this.builder.full) this.seal();
   }

@@ -18,6 +18,7 @@ import { FeedRun } from './feed-run.ts';
 import { feedSchema } from './feed-schema.ts';
 import { feedStarts } from './feed-start.ts';
 import type { TargetKind } from './lake-target.ts';
+import { openBoundary } from './open-boundary.ts';
 import { type PipelineResult, type Progress, runPipeline } from './pipeline.ts';
 import { Stage, type WorkQueue } from './stage.ts';
 
@@ -143,6 +144,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
     admin,
     target,
     control,
+    boundary: openBoundary({ feed, target, store, config, admin, newId, log, nowMs }),
     stage: new Stage({
       feed: feed.name,
       topic: feed.topic,

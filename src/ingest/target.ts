@@ -3,7 +3,9 @@
 
 import type { Connection } from '../duckdb/connection.ts';
 import type { CommitAnswer, Published, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
+import type { SealOrder } from '../model/cut.ts';
 import type { Gap } from '../model/log-entry.ts';
+import type { OpenSnapshot } from '../model/snapshot.ts';
 
 export type TargetName = 'lake' | 'warehouse';
 
@@ -20,12 +22,18 @@ export type Target = {
   publish(signal: AbortSignal): Promise<Published | null>;
   /** Drops what was applied and not published: it will be read again from the positions. */
   forget(): Promise<void>;
+  /** Of a table: the snapshot that takes rows in; null: there is none yet. */
+  snapshot?(): OpenSnapshot | null;
+  /** Of a table: ends the open snapshot at these positions, which must be the durable ones, and opens the next as its copy. */
+  seal?(order: SealOrder, signal: AbortSignal): Promise<SealAnswer>;
   /** Records offsets that Kafka no longer has, or that were left to others. */
   recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
   /** Finishes what other writers left, and takes away what is due; for idle minutes. */
   tidy(): Promise<void>;
   close(): Promise<void>;
 };
+
+export type SealAnswer = Exclude<CommitAnswer, { readonly kind: 'applied' | 'refused' }>;
 
 /** Of a target whose commits are durable: there is nothing to publish, nor to forget. */
 export const DURABLE_AT_ONCE: Pick<Target, 'publishDue' | 'publish' | 'forget'> = {

@@ -2,9 +2,9 @@
 
 import type { Config } from '../config/config.ts';
 import type { LakeFeed } from '../lake/lake.ts';
-import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FactTable, factTable } from '../warehouse/fact-table.ts';
+import type { Patience } from '../warehouse/patience.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
 import { openWarehouseFeed } from '../warehouse/warehouse-feed.ts';
 import { pinnedFields } from './feed-schema.ts';
@@ -15,10 +15,10 @@ import { DURABLE_AT_ONCE } from './target.ts';
 export function warehouseTargets(options: {
   readonly config: Config;
   readonly warehouse: Warehouse;
-  readonly log: Log;
-  readonly nowMs: () => number;
+  /** How long a server that is away is waited for. */
+  readonly patience: Omit<Patience, 'feed'>;
 }): TargetKind {
-  const { config, warehouse, log, nowMs } = options;
+  const { config, warehouse, patience } = options;
   return {
     name: 'warehouse',
     groupId: config.kafka.warehouseGroupId,
@@ -32,8 +32,9 @@ export function warehouseTargets(options: {
         clusterId,
         tables: tablesOf(feed, control),
         snapshots: feed.type === 'table' ? ruleOf(feed, config.lake.timezone) : null,
-        nowMs,
-        log,
+        refreshSchema: async () => void (await control.refresh()),
+        nowMs: patience.nowMs,
+        patience,
         signal,
       })),
     }),

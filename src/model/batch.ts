@@ -51,6 +51,9 @@ export type WrittenBatch = {
 /** What a pipeline reads of a target: positions and what they depend on. */
 export type TargetState = Pick<FeedState, 'version' | 'epoch' | 'positions'>;
 
+/** A message that a target does not take as a row, in its own words. */
+export type RefusedRow = { readonly partition: number; readonly offset: Offset; readonly reason: string };
+
 export type CommitAnswer =
   | {
       readonly kind: 'committed';
@@ -61,6 +64,13 @@ export type CommitAnswer =
     }
   /** A table in the lake took it in; it is durable with the next publish. */
   | { readonly kind: 'applied' }
+  /** These messages cannot be rows there: to be read again as dead letters. `triedCount`: rows that were looked at until then. */
+  | {
+      readonly kind: 'refused';
+      readonly rows: readonly RefusedRow[];
+      readonly triedCount: number;
+      readonly state: TargetState;
+    }
   | { readonly kind: 'conflict'; readonly reason: string; readonly state: TargetState }
   | { readonly kind: 'fenced'; readonly state: TargetState };
 

@@ -2,6 +2,9 @@
 import { assert } from '../errors.ts';
 import type { Feed, FieldType } from './feed.ts';
 
+/** Of a key that is declared as VARCHAR: an unbounded text cannot be indexed whole. */
+export const KEY_CHARS_MAX = 255;
+
 export type Column = { readonly name: string; readonly type: string };
 
 /** DuckDB's name of a field type, e.g. `DECIMAL(15,2)` or `STRUCT("a" BIGINT)[]`. Lengths of VARCHAR are checked in convert. */

@@ -1,6 +1,7 @@
 // The authoritative decoder: a message's text becomes a row, or is refused with a field and a reason. DuckDB's fast path must agree
 // wherever it accepts (test/ingest/decode-fuzz). Pure; independent of DuckDB.
 import { assert, LakeError } from '../errors.ts';
+import { KEY_CHARS_MAX } from './columns.ts';
 import { type PatternReader, patternReader } from './convert-pattern.ts';
 import { isZone } from './convert-time.ts';
 import { convertText, convertValue, kindName, Refused, type Value, type ValueRules } from './convert-value.ts';
@@ -49,12 +50,16 @@ function plannedField(feed: Feed, field: Field): PlannedField {
   return {
     name: field.name,
     from: field.from,
-    type: field.type,
+    type: isKey || feed.dimensions.some(({ key }) => key === field.name) ? keyType(field.type) : field.type,
     required: field.required || isKey,
     rules: { round: field.onExcess === 'round', timezone: field.timezone, format: formatOf(field) },
     isFromKey: isKey && feed.keyFrom === 'message_key',
   };
 }
+
+/** A warehouse cannot index an unbounded text: what is longer is refused for both targets alike (DESIGN §6). */
+const keyType = (type: FieldType): FieldType =>
+  type.kind === 'varchar' && type.charsMax === null ? { kind: 'varchar', charsMax: KEY_CHARS_MAX } : type;
 
 const formatOf = (field: Field): 'iso8601' | 'epoch_ms' | 'epoch_s' | PatternReader =>
   field.format.kind === 'pattern' ? patternReader(field.format.pattern) : field.format.kind;

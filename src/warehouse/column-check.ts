@@ -1,9 +1,9 @@
 // Whether a column that is there holds what a feed needs: every value, exactly. Pure.
 
+import { KEY_CHARS_MAX } from '../model/columns.ts';
 import type { FieldType } from '../model/feed.ts';
 import type { MysqlColumn, OwnHolds } from './fact-table.ts';
 import type { FoundColumn } from './found-table.ts';
-import { KEY_CHARS } from './mysql-types.ts';
 
 export type Fit =
   | { readonly kind: 'fits' }
@@ -43,7 +43,7 @@ class Comparison {
   with(needed: FieldType | OwnHolds): Fit {
     switch (needed.kind) {
       case 'varchar':
-        return this.#text(this.#column.role === 'key' ? (needed.charsMax ?? KEY_CHARS) : needed.charsMax);
+        return this.#text(this.#column.role === 'key' ? (needed.charsMax ?? KEY_CHARS_MAX) : needed.charsMax);
       case 'json':
       case 'struct':
       case 'list':

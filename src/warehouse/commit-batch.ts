@@ -4,9 +4,10 @@
 
 import { type OpenSnapshot, periodOf, type SnapshotRule } from '../model/snapshot.ts';
 import { mysqlTime } from './audit.ts';
-import type { FactTable } from './fact-table.ts';
+import type { DimensionTable, FactTable } from './fact-table.ts';
+import { Bisect, type CoordinatesAt, RowsRefused } from './refused-rows.ts';
 import { type BatchRows, factColumns, quotedNames, type Values } from './staged-batch.ts';
-import type { SqlScalar, Statement, Tx } from './warehouse.ts';
+import { type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
 
 export type BatchCommit = {
   readonly feed: string;
@@ -35,42 +36,74 @@ export async function applyBatch(tx: Tx, commit: BatchCommit): Promise<void> {
 
 async function applyRows(tx: Tx, commit: BatchCommit, fact: FactTable): Promise<void> {
   const { rows, snapshots } = commit;
-  if (snapshots === null) await insertAll(tx, commit, insertFacts(fact, factColumns(fact)), rows.facts);
+  if (snapshots === null) await insertAll(tx, commit, insertFacts(fact), rows.facts);
   else await applyState(tx, { ...commit, fact }, await openSnapshot(tx, commit, snapshots));
-  for (const [index, dimension] of fact.dimensions.entries()) {
-    const columns = [dimension.key, ...dimension.attributes, dimension.keyHash, dimension.firstSeenAt, dimension.lastSeenAt];
-    const newer = `VALUES(${dimension.lastSeenAt.quoted}) >= ${dimension.lastSeenAt.quoted}`;
-    const [first, last] = [dimension.firstSeenAt.quoted, dimension.lastSeenAt.quoted];
-    const updates = [
-      ...dimension.attributes.map(({ quoted }) => `${quoted} = IF(${newer}, VALUES(${quoted}), ${quoted})`),
-      `${first} = LEAST(${first}, VALUES(${first}))`,
-      `${last} = GREATEST(${last}, VALUES(${last}))`,
-    ];
-    const head = `INSERT INTO ${dimension.quoted} (${quotedNames(columns)}) VALUES `;
-    await insertAll(tx, commit, { head, tail: ` ON DUPLICATE KEY UPDATE ${updates.join(', ')}` }, rows.dimensions[index] ?? []);
-  }
+  for (const [index, dimension] of fact.dimensions.entries())
+    await insertAll(tx, commit, insertDimension(dimension), rows.dimensions[index] ?? []);
 }
 
-type Insert = { readonly head: string; readonly tail: string };
+/** `first_seen_at` may be NULL in a table that lake did not make. */
+function insertDimension(dimension: DimensionTable): Insert {
+  const columns = [dimension.key, ...dimension.attributes, dimension.keyHash, dimension.firstSeenAt, dimension.lastSeenAt];
+  const [first, last] = [dimension.firstSeenAt.quoted, dimension.lastSeenAt.quoted];
+  const newer = `(${last} IS NULL OR VALUES(${last}) >= ${last})`;
+  const updates = [
+    ...dimension.attributes.map(({ quoted }) => `${quoted} = IF(${newer}, VALUES(${quoted}), ${quoted})`),
+    `${first} = LEAST(COALESCE(${first}, VALUES(${first})), VALUES(${first}))`,
+    `${last} = GREATEST(COALESCE(${last}, VALUES(${last})), VALUES(${last}))`,
+  ];
+  return {
+    head: `INSERT INTO ${dimension.quoted} (${quotedNames(columns)}) VALUES `,
+    tail: ` ON DUPLICATE KEY UPDATE ${updates.join(', ')}`,
+    columnCount: columns.length,
+    at: { partition: columns.length, offset: columns.length + 1 },
+  };
+}
+
+type Insert = {
+  readonly head: string;
+  readonly tail: string;
+  /** Values beyond these are not inserted. */
+  readonly columnCount: number;
+  /** null: no message can be blamed for a row that is refused. */
+  readonly at: CoordinatesAt | null;
+};
 
 const DEAD_LETTERS: Insert = {
   head: `INSERT INTO lake_dead_letters (feed, topic, kafka_partition, kafka_offset, kafka_timestamp, kafka_key, value, headers, field, reason,
     schema_version) VALUES `,
   // After a rewind the same message may be refused again.
-  tail: ` ON DUPLICATE KEY UPDATE field = VALUES(field), reason = VALUES(reason), schema_version = VALUES(schema_version), state = 'open'`,
+  tail: ` ON DUPLICATE KEY UPDATE field = VALUES(field), reason = VALUES(reason), schema_version = VALUES(schema_version), state = 'open',
+    closed_at = NULL`,
+  columnCount: 11,
+  at: null,
 };
 
 const TOMBSTONES = 'INSERT INTO lake_tombstones (feed, key_hash, kafka_partition, kafka_offset, kafka_timestamp) VALUES ';
 
-const insertFacts = (fact: FactTable, columns: Parameters<typeof quotedNames>[0]): Insert => ({
-  head: `INSERT INTO ${fact.quoted} (${quotedNames(columns)}) VALUES `,
-  tail: '',
-});
+const insertFacts = (fact: FactTable): Insert => {
+  const columns = factColumns(fact);
+  return {
+    head: `INSERT INTO ${fact.quoted} (${quotedNames(columns)}) VALUES `,
+    tail: '',
+    columnCount: columns.length,
+    at: coordinatesOf(fact),
+  };
+};
 
-/** Read after the positions are locked, never from a clock (M1); a feed's first batch opens the first one. */
+/** Behind the fields, and the hash of a table's key. */
+const coordinatesOf = ({ values, own }: FactTable): CoordinatesAt => {
+  const partition = values.length + (own.keyHash === null ? 0 : 1);
+  return { partition, offset: partition + 1 };
+};
+
+/**
+ * Read after the positions are locked, never from a clock (M1); a feed's first batch opens the first one. Locked as well: two
+ * writers of one table, with different partitions, would not see each other's row and tombstone of one key.
+ */
 async function openSnapshot(tx: Tx, { feed, nowMs }: BatchCommit, rule: SnapshotRule): Promise<OpenSnapshot> {
   const select: Statement = {
-    text: "SELECT snapshot_date, snapshot_version, boundary_ms FROM lake_snapshots WHERE feed = ? AND state = 'open'",
+    text: 'SELECT snapshot_date, snapshot_version, boundary_ms FROM lake_snapshots WHERE open_feed = ? FOR UPDATE',
     values: [feed],
   };
   const [row] = await tx.rows(select);
@@ -79,9 +112,13 @@ async function openSnapshot(tx: Tx, { feed, nowMs }: BatchCommit, rule: Snapshot
     return { date, version, endsAtMs: Number(row['boundary_ms']) };
   }
   const { date, version, endsAtMs } = periodOf(nowMs, rule);
-  await tx.change({
+  const insert: Statement = {
     text: `INSERT INTO lake_snapshots (feed, snapshot_date, snapshot_version, state, boundary_ms, opened_at) VALUES (?, ?, ?, 'open', ?, ?)`,
     values: [feed, date, version, endsAtMs, mysqlTime(nowMs)],
+  };
+  await tx.change(insert).catch((error: unknown) => {
+    if (!(error instanceof WarehouseFailure) || error.class !== 'duplicate') throw error;
+    throw new WarehouseFailure('retry', 'another writer opened the first snapshot at the same moment', { cause: error });
   });
   return { date, version, endsAtMs };
 }
@@ -94,7 +131,12 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
   const order = [own.kafkaTimestamp, own.kafkaPartition, own.kafkaOffset].map(({ quoted }) => quoted);
   const newer = newerThan(order);
   const deleted = newerThan(['kafka_timestamp', 'kafka_partition', 'kafka_offset']);
-  const tombstones = { head: TOMBSTONES, tail: onNewer(deleted, [], ['kafka_offset', 'kafka_partition', 'kafka_timestamp']) };
+  const tombstones: Insert = {
+    head: TOMBSTONES,
+    tail: onNewer(deleted, [], ['kafka_offset', 'kafka_partition', 'kafka_timestamp']),
+    columnCount: 5,
+    at: null,
+  };
   await insertAll(
     tx,
     commit,
@@ -110,6 +152,8 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
       fact.values.map(({ quoted }) => quoted),
       [own.kafkaOffset.quoted, own.kafkaPartition.quoted, own.kafkaTimestamp.quoted],
     ),
+    columnCount: columns.length + 2,
+    at: coordinatesOf(fact),
   };
   await insertAll(
     tx,
@@ -151,25 +195,36 @@ async function deleteDeleted(
 
 const marks = (count: number): string => Array<string>(count).fill('?').join(', ');
 
-/** Rows in as few statements as their number and the server's packet allow. */
+/** Rows in as few statements as their number and the server's packet allow. Throws RowsRefused when messages are to blame. */
 async function insertAll(tx: Tx, { statementBytesMax }: BatchCommit, insert: Insert, rows: readonly Values[]): Promise<void> {
-  let some: Values[] = [];
+  const row = `(${marks(insert.columnCount)})`;
+  const statementOf = (some: readonly Values[]): Statement => ({
+    text: `${insert.head}${Array<string>(some.length).fill(row).join(', ')}${insert.tail}`,
+    values: some.flatMap((values) => values.slice(0, insert.columnCount)),
+  });
+  const bisect = insert.at && new Bisect(tx, insert.at, statementOf);
+  for (const some of statementsOf(rows, statementBytesMax / 2)) {
+    if (bisect) await bisect.insert(some);
+    else await tx.change(statementOf(some));
+    if (bisect?.isFull) break;
+  }
+  if (bisect && bisect.refused.length > 0) throw new RowsRefused(bisect.refused, bisect.triedCount);
+}
+
+/** A row that is too large by itself makes a statement of its own. */
+function* statementsOf(rows: readonly Values[], bytesMax: number): Generator<readonly Values[]> {
+  let from = 0;
   let bytes = 0;
-  const send = async (): Promise<void> => {
-    if (some.length === 0) return;
-    const row = `(${marks(some[0]?.length ?? 0)})`;
-    const values: SqlScalar[] = some.flat();
-    await tx.change({ text: `${insert.head}${Array<string>(some.length).fill(row).join(', ')}${insert.tail}`, values });
-    some = [];
-    bytes = 0;
-  };
-  for (const values of rows) {
+  for (const [index, values] of rows.entries()) {
     const more = bytesOf(values);
-    if (some.length === ROWS_MAX || (some.length > 0 && bytes + more > statementBytesMax / 2)) await send();
-    some.push(values);
+    if (index > from && (index - from === ROWS_MAX || bytes + more > bytesMax)) {
+      yield rows.slice(from, index);
+      from = index;
+      bytes = 0;
+    }
     bytes += more;
   }
-  await send();
+  if (from < rows.length) yield rows.slice(from);
 }
 
 /** Of a row's values as the text of a statement, at most: a character has up to three bytes, a byte two digits. */

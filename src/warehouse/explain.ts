@@ -3,7 +3,7 @@
 
 import { LakeError } from '../errors.ts';
 import { mysqlName, mysqlText } from './mysql-types.ts';
-import { type Tx, type Warehouse, WarehouseFailure, warehouseError } from './warehouse.ts';
+import { type FailureClass, type Tx, type Warehouse, WarehouseFailure, warehouseError } from './warehouse.ts';
 
 /** What lake does in its database; DROP is for views made again and for what a rebuild leaves. */
 const GRANTS = 'SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, CREATE VIEW, SHOW VIEW';
@@ -11,13 +11,16 @@ const GRANTS = 'SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, CREA
 /** A deadlock with another set-up; more in a row than this is none. */
 const ATTEMPTS_MAX = 20;
 
+/** A lock that was waited for in vain too: a long query holds a table against its ALTER. */
+const PASSING: readonly FailureClass[] = ['wait', 'in_doubt', 'retry'];
+
 type Context = { readonly warehouse: Warehouse; readonly subject: string; readonly signal: AbortSignal };
 
 export async function explained<T>({ warehouse, subject, signal }: Context, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof WarehouseFailure) || error.class === 'wait' || error.class === 'in_doubt') throw error;
+    if (!(error instanceof WarehouseFailure) || PASSING.includes(error.class)) throw error;
     if (error.class !== 'denied') throw warehouseError(error, subject);
     const todo = `have an administrator run:  ${await grantStatement(warehouse, signal)}`;
     const number = error.number === null ? '' : ` (${error.number})`;

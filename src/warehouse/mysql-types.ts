@@ -1,6 +1,7 @@
 // Field types as columns of MySQL and MariaDB (DESIGN §6), and quoting for their SQL text.
 // Invariant: a column holds every value that its field type holds, as it is; a name from outside reaches SQL through mysqlName only.
 
+import { KEY_CHARS_MAX } from '../model/columns.ts';
 import type { FieldType } from '../model/feed.ts';
 
 /** An identifier, always in backticks. */
@@ -15,9 +16,6 @@ export const mysqlText = (text: string): string => `'${text.replaceAll('\\', '\\
 export const TABLE_OPTIONS = 'ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci';
 const EXACT = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_bin';
 
-/** Length of a key that is declared as VARCHAR: an unbounded text cannot be indexed whole. */
-export const KEY_CHARS = 255;
-
 /**
  * The type of a column without NULL or NOT NULL. Texts of a key compare byte by byte. A TIMESTAMP field is a DATETIME(6) in UTC:
  * TIMESTAMP ends in 2038. What is JSON is kept as the text it was: a JSON column rewrites numbers and drops duplicate keys.
@@ -25,7 +23,7 @@ export const KEY_CHARS = 255;
 export function mysqlType(type: FieldType, use: { readonly key: boolean }): string {
   switch (type.kind) {
     case 'varchar':
-      if (use.key) return `VARCHAR(${type.charsMax ?? KEY_CHARS}) ${EXACT}`;
+      if (use.key) return `VARCHAR(${type.charsMax ?? KEY_CHARS_MAX}) ${EXACT}`;
       return type.charsMax === null ? 'LONGTEXT' : `VARCHAR(${type.charsMax})`;
     case 'boolean':
       return 'TINYINT(1)';
@@ -89,7 +87,7 @@ function fixedIndexBytes(type: FieldType): number | null {
 
 /** Of a key column that is a text; null: without a bound. */
 const textBytes = (type: FieldType): number | null =>
-  type.kind === 'varchar' ? (type.charsMax ?? KEY_CHARS) * CHAR_BYTES : null;
+  type.kind === 'varchar' ? (type.charsMax ?? KEY_CHARS_MAX) * CHAR_BYTES : null;
 
 /** What a VARCHAR column takes of the 65,535 bytes that a row may have; other columns count a few bytes. */
 export const varcharRowBytes = (charsMax: number): number => charsMax * CHAR_BYTES + 2;

@@ -5,16 +5,16 @@ import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { openMysqlWarehouse } from './mysql-warehouse.ts';
 import { createDatabase } from './own-tables.ts';
-import { patiently } from './patience.ts';
+import { type Patience, patiently } from './patience.ts';
 import { type Warehouse, WarehouseFailure } from './warehouse.ts';
 
 const UNKNOWN_DATABASE = 1049;
 
-export type OpenOptions = { readonly log: Log; readonly nowMs: () => number; readonly signal: AbortSignal };
+export type OpenOptions = { readonly log: Log; readonly patience: Patience; readonly signal: AbortSignal };
 
-/** Waits for as long as it takes. Throws LakeError `warehouse_refused`, `aborted`. */
+/** Waits as `patience` says. Throws LakeError `warehouse_refused`, `warehouse_unreachable`, `aborted`. */
 export function openWarehouse(config: MysqlConfig, options: OpenOptions): Promise<Warehouse> {
-  const { log, nowMs, signal } = options;
+  const { log, patience, signal } = options;
   const open = async (): Promise<Warehouse> => {
     try {
       return await openMysqlWarehouse(config, { log, signal });
@@ -27,7 +27,7 @@ export function openWarehouse(config: MysqlConfig, options: OpenOptions): Promis
       throw error;
     }
   };
-  return patiently(open, { feed: '', log, nowMs }, signal);
+  return patiently(open, patience, signal);
 }
 
 async function makeDatabase(config: MysqlConfig, { log, signal }: OpenOptions): Promise<Warehouse> {

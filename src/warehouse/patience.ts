@@ -5,7 +5,16 @@ import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { WarehouseFailure } from './warehouse.ts';
 
-export type Patience = { readonly feed: string; readonly log: Log; readonly nowMs: () => number };
+export type Patience = {
+  /** null: the server itself, for all feeds. */
+  readonly feed: string | null;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  /** Once it is aborted, a server that is away is waited for no longer: what is in hand is read again another time. */
+  readonly stop: AbortSignal;
+  /** null: a server that is away is waited for without end. */
+  readonly waitMsMax: number | null;
+};
 
 /** A deadlock passes; this many in a row are none. */
 const RETRIES_MAX = 100;
@@ -16,9 +25,10 @@ const WAIT_MS_MIN = 100;
 const WAIT_MS_MAX = 5_000;
 const TOLD_EVERY_MS = 60_000;
 
-/** `work` is begun anew each time. Throws what it throws, or LakeError `aborted`, `no_progress`. */
+/** `work` is begun anew each time. Throws what it throws, or LakeError `aborted`, `no_progress`, `warehouse_unreachable`. */
 export async function patiently<T>(work: () => Promise<T>, patience: Patience, signal: AbortSignal): Promise<T> {
-  const { feed, log, nowMs } = patience;
+  const { log, nowMs, stop } = patience;
+  const where = placeOf(patience);
   let retries = 0;
   let waits = 0;
   let sinceMs: number | null = null;
@@ -26,48 +36,62 @@ export async function patiently<T>(work: () => Promise<T>, patience: Patience, s
   for (;;) {
     try {
       const result = await work();
-      if (sinceMs !== null && toldMs > Number.NEGATIVE_INFINITY)
-        log.info('warehouse_back', { feed, target: 'warehouse', waited_ms: nowMs() - sinceMs });
+      if (sinceMs !== null) log.info('warehouse_back', { ...where, waited_ms: nowMs() - sinceMs });
       return result;
     } catch (error) {
       if (!(error instanceof WarehouseFailure)) throw error;
       const { class: kind, message, number } = error;
       if (kind === 'retry') {
         retries += 1;
-        if (retries === RETRIES_TOLD)
-          log.warn('warehouse_retried', { feed, target: 'warehouse', attempt: retries, reason: message });
-        if (retries > RETRIES_MAX)
-          throw new LakeError('no_progress', `feed ${feed} was rolled back ${retries} times in a row: ${message}`, {
-            where: { feed, target: 'warehouse' },
-            todo: 'see which other program locks its tables for so long',
-            cause: error,
-          });
-        await pause(Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(retries, 10)) * (0.5 + Math.random()), signal);
+        if (retries === RETRIES_TOLD) log.warn('warehouse_retried', { ...where, attempt: retries, reason: message });
+        if (retries > RETRIES_MAX) throw noProgress(patience, retries, error);
+        await pause(Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(retries, 10)) * (0.5 + Math.random()), signal, null);
       } else if (kind === 'wait' || kind === 'in_doubt') {
         waits += 1;
         sinceMs ??= nowMs();
+        if (stop.aborted || (patience.waitMsMax !== null && nowMs() - sinceMs >= patience.waitMsMax))
+          throw outOfReach(patience, nowMs() - sinceMs, error);
         if (nowMs() - toldMs >= TOLD_EVERY_MS) {
           toldMs = nowMs();
-          log.warn('warehouse_waited_for', { feed, target: 'warehouse', number, reason: message });
+          log.warn('warehouse_waited_for', { ...where, number, reason: message });
         }
-        await pause(Math.min(WAIT_MS_MAX, WAIT_MS_MIN * 2 ** Math.min(waits - 1, 10)), signal);
+        await pause(Math.min(WAIT_MS_MAX, WAIT_MS_MIN * 2 ** Math.min(waits - 1, 10)), signal, stop);
       } else throw error;
     }
   }
 }
 
-/** Throws `aborted` when the signal comes first. */
-function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+const placeOf = ({ feed }: Patience) => ({ ...(feed === null ? {} : { feed }), target: 'warehouse' });
+
+const noProgress = (patience: Patience, retries: number, cause: WarehouseFailure): LakeError =>
+  new LakeError(
+    'no_progress',
+    `${patience.feed === null ? 'the set-up of the warehouse' : `feed ${patience.feed}`} was rolled back ${retries} times in a row: ${cause.message}`,
+    { where: placeOf(patience), todo: 'see which other program locks its tables for so long', cause },
+  );
+
+const outOfReach = (patience: Patience, waitedMs: number, cause: WarehouseFailure): LakeError =>
+  new LakeError('warehouse_unreachable', `the warehouse is out of reach for ${Math.round(waitedMs / 1000)} s: ${cause.message}`, {
+    where: placeOf(patience),
+    cause,
+  });
+
+/** Ends early at `stop`, for one more try. Throws `aborted` when the signal comes first. */
+function pause(delayMs: number, signal: AbortSignal, stop: AbortSignal | null): Promise<void> {
   return new Promise((resolve, reject) => {
-    const stop = (): void => {
+    const end = (act: () => void): void => {
       clearTimeout(timer);
-      reject(new LakeError('aborted', 'waiting for the warehouse was given up', { where: { target: 'warehouse' } }));
+      signal.removeEventListener('abort', abort);
+      stop?.removeEventListener('abort', go);
+      act();
     };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      resolve();
-    }, delayMs);
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
+    const go = (): void => end(resolve);
+    const abort = (): void =>
+      end(() => reject(new LakeError('aborted', 'waiting for the warehouse was given up', { where: { target: 'warehouse' } })));
+    const timer = setTimeout(go, delayMs);
+    signal.addEventListener('abort', abort, { once: true });
+    stop?.addEventListener('abort', go, { once: true });
+    if (signal.aborted) abort();
+    else if (stop?.aborted) go();
   });
 }

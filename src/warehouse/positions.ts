@@ -14,7 +14,7 @@ export type PositionsOf = { readonly feed: string; readonly topic: string };
 export class PositionsMoved extends Error {}
 
 const COLUMNS = `kafka_partition, position, epoch, start_offset, last_offset, last_timestamp_ms, last_hash, timestamp_ms_max,
-  messages, row_count, dead_letters, tombstones`;
+  messages, row_count, dead_letters, tombstones, schema_version`;
 
 /** `lock`: waits for a transaction that is still under way, for after a COMMIT without an answer. */
 export const selectPositions = ({ feed, topic }: PositionsOf, lock = false): Statement => ({
@@ -46,6 +46,16 @@ export function stateOf(rows: readonly Row[]): TargetState {
   const epoch = rows.reduce((most, row) => Math.max(most, numberOf(row['epoch'])), 0);
   return { version: 0, epoch, positions };
 }
+
+/** Of the newest schema that any commit of the feed was decoded by. */
+export const schemaVersionOf = (rows: readonly Row[]): number =>
+  rows.reduce((most, row) => Math.max(most, numberOf(row['schema_version'])), 0);
+
+/** From here on nothing that was decoded by an older schema is committed: it would lack the new columns. */
+export const raiseSchemaVersion = ({ feed, topic }: PositionsOf, version: number): Statement => ({
+  text: 'UPDATE lake_positions SET schema_version = ? WHERE feed = ? AND topic = ? AND schema_version < ?',
+  values: [version, feed, topic, version],
+});
 
 /** The positions after these ranges. */
 export function movedBy(known: TargetState, ranges: readonly CommittedRange[]): TargetState {
@@ -83,7 +93,8 @@ export type Move = PositionsOf & {
   readonly ranges: readonly CommittedRange[];
   readonly known: TargetState;
   readonly clusterId: string | null;
-  readonly schemaVersion: number;
+  /** Of the schema that the rows were decoded by; null: there are none. */
+  readonly schemaVersion: number | null;
 };
 
 /** Throws PositionsMoved. */
@@ -100,25 +111,28 @@ function updatePosition({ feed, topic, known, schemaVersion }: Move, range: Comm
   const { last } = range;
   const seen = last ? ', last_offset = ?, last_timestamp_ms = ?, last_hash = ?' : '';
   const max = range.timestampMsMax;
+  const decoded = schemaVersion === null ? '' : ', schema_version = ?';
+  const newest = schemaVersion === null ? '' : ' AND schema_version <= ?';
   const highest = max === null ? '' : ', timestamp_ms_max = GREATEST(COALESCE(timestamp_ms_max, ?), ?)';
   return {
     text: `UPDATE lake_positions SET position = ?, messages = messages + ?, row_count = row_count + ?, dead_letters = dead_letters + ?,
-        tombstones = tombstones + ?, schema_version = ?${seen}${highest}
-      WHERE feed = ? AND topic = ? AND kafka_partition = ? AND position = ? AND epoch = ?`,
+        tombstones = tombstones + ?${seen}${highest}${decoded}
+      WHERE feed = ? AND topic = ? AND kafka_partition = ? AND position = ? AND epoch = ?${newest}`,
     values: [
       range.end,
       range.messages,
       range.rows,
       range.deadLetters,
       range.tombstones,
-      schemaVersion,
       ...(last ? [last.offset, last.timestampMs, last.hash] : []),
       ...(max === null ? [] : [max, max]),
+      ...(schemaVersion === null ? [] : [schemaVersion]),
       feed,
       topic,
       range.partition,
       range.start,
       known.epoch,
+      ...(schemaVersion === null ? [] : [schemaVersion]),
     ],
   };
 }
@@ -150,7 +164,7 @@ async function insertPosition(
         range.deadLetters,
         range.tombstones,
         clusterId,
-        schemaVersion,
+        schemaVersion ?? 0,
       ],
     });
   } catch (error) {

@@ -20,7 +20,8 @@ export type BatchRows = {
   readonly tombstones: readonly Values[];
   /** partition, offset, timestamp, key, value, headers, field, reason, schema version. */
   readonly deadLetters: readonly Values[];
-  /** By dimension of the fact table: key, attributes, key_hash, first and last timestamp; sorted by key_hash. */
+  /** By dimension of the fact table: key, attributes, key_hash, first and last timestamp, then partition and offset of the
+   *  newest message; sorted by key_hash. */
   readonly dimensions: readonly (readonly Values[])[];
 };
 
@@ -109,12 +110,13 @@ async function readWinners(
 /** Of all rows, not of the winners alone: the first and last time a key was seen, and its newest attributes. */
 function dimensionSql({ key, attributes }: DimensionTable, rows: string): string {
   const keyName = quoteName(key.name);
-  const newest = attributes.map(
-    ({ name }) => `arg_max_null(${quoteName(name)}, (kafka_timestamp, kafka_partition, kafka_offset)) AS ${quoteName(name)}`,
-  );
-  const grouped = `SELECT ${[keyName, ...newest].join(', ')}, min(kafka_timestamp) AS _first, max(kafka_timestamp) AS _last
+  const newestOf = (column: string): string => `arg_max_null(${column}, (kafka_timestamp, kafka_partition, kafka_offset))`;
+  const newest = attributes.map(({ name }) => `${newestOf(quoteName(name))} AS ${quoteName(name)}`);
+  const grouped = `SELECT ${[keyName, ...newest].join(', ')}, min(kafka_timestamp) AS _first, max(kafka_timestamp) AS _last,
+      ${newestOf('kafka_partition')} AS _partition, ${newestOf('kafka_offset')} AS _offset
     FROM ${rows} WHERE ${keyName} IS NOT NULL GROUP BY ${keyName}`;
-  const columns = [outOf(key), ...attributes.map(outOf), `${keyOf([key])} AS _hash`, instant('_first'), instant('_last')];
+  const values = [outOf(key), ...attributes.map(outOf), `${keyOf([key])} AS _hash`];
+  const columns = [...values, instant('_first'), instant('_last'), text('_partition'), text('_offset')];
   return `${columns.join(', ')} FROM (${grouped}) ORDER BY _hash`;
 }
 

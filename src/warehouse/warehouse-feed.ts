@@ -4,12 +4,13 @@
 
 import type { Connection } from '../duckdb/connection.ts';
 import { assert } from '../errors.ts';
-import type { Log } from '../log.ts';
 import type { CommitAnswer, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
+import type { SealOrder } from '../model/cut.ts';
 import type { CommittedRange, Gap } from '../model/log-entry.ts';
-import type { SnapshotRule } from '../model/snapshot.ts';
+import type { OpenSnapshot, SnapshotRule } from '../model/snapshot.ts';
 import { applyBatch } from './commit-batch.ts';
 import type { FactTable } from './fact-table.ts';
+import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { type Patience, patiently } from './patience.ts';
 import {
   gapRange,
@@ -19,18 +20,24 @@ import {
   outcomeOf,
   PositionsMoved,
   type PositionsOf,
+  raiseSchemaVersion,
+  schemaVersionOf,
   selectPositions,
   stateOf,
 } from './positions.ts';
+import { RowsRefused } from './refused-rows.ts';
+import { sealSnapshot } from './seal.ts';
 import { setUpFactTable } from './setup-table.ts';
 import { readBatch } from './staged-batch.ts';
-import { type Tx, type Warehouse, WarehouseFailure, warehouseError } from './warehouse.ts';
+import { type Row, type Tx, type Warehouse, WarehouseFailure, warehouseError } from './warehouse.ts';
 
 export type WarehouseFeed = {
   readonly name: 'warehouse';
   state(): TargetState;
   refresh(): Promise<TargetState>;
   write(connection: Connection, batch: StagedBatch): Promise<WrittenBatch>;
+  snapshot(): OpenSnapshot | null;
+  seal(order: SealOrder, signal: AbortSignal): Promise<Exclude<CommitAnswer, { kind: 'applied' | 'refused' }>>;
   recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
   tidy(): Promise<void>;
   close(): Promise<void>;
@@ -38,115 +45,177 @@ export type WarehouseFeed = {
 
 export type WarehouseFeedOptions = PositionsOf & {
   readonly warehouse: Warehouse;
-  /** The feed's tables by the schema that is pinned now, and its version. */
-  readonly tables: () => { readonly fact: FactTable; readonly schemaVersion: number } | null;
+  /** The feed's tables by the schema that is pinned, as far as is known here, and its version. */
+  readonly tables: () => Tables | null;
+  /** Asks which schema is pinned now. */
+  readonly refreshSchema: () => Promise<void>;
   readonly clusterId: string | null;
   /** null: a stream. */
   readonly snapshots: SnapshotRule | null;
   readonly nowMs: () => number;
-  readonly log: Log;
+  readonly patience: Omit<Patience, 'feed'>;
   readonly signal: AbortSignal;
 };
 
+type Tables = { readonly fact: FactTable; readonly schemaVersion: number };
+
 type Work = {
   readonly ranges: readonly CommittedRange[];
-  readonly schemaVersion: number;
+  readonly schemaVersion: number | null;
   readonly inside: (tx: Tx) => Promise<void>;
 };
 
 /** Reads the positions, makes or checks the tables. Throws LakeError; waits while the server is away. */
 export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<WarehouseFeed> {
-  const { warehouse, feed, topic, nowMs, signal, snapshots, clusterId } = options;
-  const patience: Patience = { log: options.log, nowMs, feed };
-  let known: TargetState = { version: 0, epoch: 0, positions: new Map() };
+  const { warehouse, feed, topic, nowMs, signal, snapshots, tables } = options;
+  const patience: Patience = { ...options.patience, feed };
+  const commits = createCommits(options);
   let preparedVersion = -1;
-  let prepared: FactTable | null = null;
 
-  const refresh = async (lock = false): Promise<TargetState> => {
-    known = stateOf(
-      lock
-        ? await warehouse.transaction((tx) => tx.rows(selectPositions(options, true)), signal)
-        : await warehouse.run(selectPositions(options), signal),
-    );
-    return known;
-  };
   /** DDL, so outside of any transaction: the tables for the schema that is pinned now. */
-  const prepare = async (): Promise<FactTable | null> => {
-    const wanted = options.tables();
-    if (wanted && wanted.schemaVersion !== preparedVersion) {
-      await patiently(() => setUpFactTable(warehouse, wanted.fact, signal), patience, signal);
-      prepared = wanted.fact;
-      preparedVersion = wanted.schemaVersion;
-    }
-    return prepared;
+  const prepare = async (wanted: Tables | null): Promise<void> => {
+    if (wanted === null || wanted.schemaVersion === preparedVersion) return;
+    await patiently(
+      async () => {
+        await setUpFactTable(warehouse, wanted.fact, signal);
+        await warehouse.run(raiseSchemaVersion(options, wanted.schemaVersion), signal);
+      },
+      patience,
+      signal,
+    );
+    preparedVersion = wanted.schemaVersion;
   };
-  const conflict = (reason: string): CommitAnswer => ({ kind: 'conflict', reason, state: known });
-
-  /** Commits once; a COMMIT without an answer is done when the positions say so. */
-  const once = async (work: Work, abort: AbortSignal, doubt: { pending: boolean }): Promise<CommitAnswer> => {
-    if (doubt.pending) {
-      await refresh(true);
-      doubt.pending = false;
-      const outcome = outcomeOf(known, work.ranges);
-      if (outcome === 'committed') return committed();
-      if (outcome === 'moved') return conflict('positions');
-    }
-    try {
-      await warehouse.transaction(async (tx) => {
-        await movePositions(tx, { feed, topic, ranges: work.ranges, known, clusterId, schemaVersion: work.schemaVersion });
-        await work.inside(tx);
-      }, abort);
-    } catch (error) {
-      if (error instanceof PositionsMoved) {
-        await refresh();
-        return conflict('positions');
-      }
-      // Whatever went wrong on the way to the server may have gone wrong after COMMIT.
-      if (error instanceof WarehouseFailure && (error.class === 'in_doubt' || error.class === 'wait')) doubt.pending = true;
-      throw error;
-    }
-    known = movedBy(known, work.ranges);
-    return committed();
+  let open: OpenSnapshot | null = null;
+  const readOpen = async (): Promise<void> => {
+    if (snapshots) open = openSnapshotOf(await warehouse.run(selectOpenSnapshot(feed), signal));
   };
-  const committed = (): CommitAnswer => ({ kind: 'committed', version: 0, files: 0, bytes: 0, state: known });
+  const read = (): Promise<TargetState> =>
+    patiently(
+      async () => {
+        await readOpen();
+        return await commits.read();
+      },
+      patience,
+      signal,
+    );
   const commit = (work: Work, abort: AbortSignal): Promise<CommitAnswer> => {
     const doubt = { pending: false };
-    return patiently(() => once(work, abort, doubt), patience, abort).catch((error: unknown) => {
+    return patiently(() => commits.once(work, abort, doubt), patience, abort).catch((error: unknown) => {
       if (error instanceof WarehouseFailure) throw warehouseError(error, `a batch of feed ${feed} cannot be committed`);
       throw error;
     });
   };
 
-  await prepare();
-  await patiently(() => refresh(), patience, signal);
+  await prepare(tables());
+  await read();
   return {
     name: 'warehouse',
-    state: () => known,
-    refresh: () => patiently(() => refresh(), patience, signal),
+    state: commits.state,
+    refresh: async () => {
+      await options.refreshSchema();
+      return await read();
+    },
     write: async (connection, batch) => {
-      const fact = await prepare();
+      const { ranges, schemaVersion } = batch;
+      const wanted = tables();
+      // Decoded by a schema that was replaced meanwhile: the other columns would be missing in its rows.
+      const isOutdated = (): boolean => (tables()?.schemaVersion ?? schemaVersion) !== schemaVersion;
+      const outdated = async (): Promise<CommitAnswer> => ({ kind: 'conflict', reason: 'schema', state: commits.state() });
+      if (isOutdated()) return { commit: outdated, discard: async () => undefined };
+      await prepare(wanted);
+      const fact = wanted?.fact ?? null;
       assert(fact !== null || batch.rows === 0, `feed ${feed} staged rows before it had a schema`);
       const rows = await readBatch(connection, batch, fact);
-      const { ranges, schemaVersion } = batch;
       const inside = (tx: Tx): Promise<void> =>
         applyBatch(tx, { feed, topic, rows, fact, snapshots, nowMs: nowMs(), statementBytesMax: warehouse.statementBytesMax });
       return {
         commit: async (abort) => {
-          // Decoded by a schema that was replaced meanwhile: the other columns would be missing in its rows.
-          if ((options.tables()?.schemaVersion ?? schemaVersion) !== schemaVersion) return conflict('schema');
-          return commit({ ranges, schemaVersion, inside }, abort);
+          if (isOutdated()) return await outdated();
+          const answer = await commit({ ranges, schemaVersion, inside }, abort);
+          // A feed's first rows open its first snapshot.
+          if (open === null) await patiently(readOpen, patience, abort);
+          return answer;
         },
         discard: async () => undefined,
       };
     },
     recordGaps: async (gaps, abort) => {
-      const { epoch } = known;
+      const { epoch } = commits.state();
       const inside = async (tx: Tx): Promise<void> => {
         for (const gap of gaps) await tx.change(insertGap(options, gap, epoch));
       };
-      return commit({ ranges: gaps.map(gapRange), schemaVersion: options.tables()?.schemaVersion ?? 0, inside }, abort);
+      return commit({ ranges: gaps.map(gapRange), schemaVersion: null, inside }, abort);
+    },
+    snapshot: () => open,
+    seal: async (order, abort) => {
+      const fact = tables()?.fact;
+      assert(fact, `feed ${feed} is sealed before it had a schema`);
+      const again = <T>(work: () => Promise<T>): Promise<T> => patiently(work, patience, abort);
+      try {
+        await sealSnapshot({ warehouse, feed, topic, fact, order, nowMs, patiently: again }, abort);
+      } catch (error) {
+        if (error instanceof WarehouseFailure) throw warehouseError(error, `a snapshot of feed ${feed} cannot be sealed`);
+        if (!(error instanceof PositionsMoved)) throw error;
+        return { kind: 'conflict', reason: 'positions', state: await read() };
+      }
+      return { kind: 'committed', version: 0, files: 0, bytes: 0, state: await read() };
     },
     tidy: async () => undefined,
     close: async () => undefined,
   };
+}
+
+/** The positions as last seen, and one try at a commit. */
+function createCommits({ warehouse, feed, topic, clusterId, signal }: WarehouseFeedOptions) {
+  let known: TargetState = { version: 0, epoch: 0, positions: new Map() };
+  let schemaVersionMax = 0;
+
+  const take = (rows: readonly Row[]): void => {
+    known = stateOf(rows);
+    schemaVersionMax = schemaVersionOf(rows);
+  };
+  const read = async (): Promise<TargetState> => {
+    const before = known;
+    const rows = await warehouse.run(selectPositions({ feed, topic }), signal);
+    // What a commit left meanwhile may be newer than what was read.
+    if (known === before) take(rows);
+    return known;
+  };
+  const conflict = (schemaVersion: number | null): CommitAnswer => {
+    const isOld = schemaVersion !== null && schemaVersion < schemaVersionMax;
+    return { kind: 'conflict', reason: isOld ? 'schema' : 'positions', state: known };
+  };
+  const committed = (): CommitAnswer => ({ kind: 'committed', version: 0, files: 0, bytes: 0, state: known });
+
+  /** A COMMIT without an answer before is done when the positions say so. */
+  const once = async (work: Work, abort: AbortSignal, doubt: { pending: boolean }): Promise<CommitAnswer> => {
+    const { ranges, schemaVersion } = work;
+    if (doubt.pending) {
+      // Under their locks: a transaction that is still under way has them.
+      take(await warehouse.transaction((tx) => tx.rows(selectPositions({ feed, topic }, true)), abort));
+      doubt.pending = false;
+      const outcome = outcomeOf(known, ranges);
+      if (outcome === 'committed') return committed();
+      if (outcome === 'moved') return conflict(schemaVersion);
+    }
+    const before = known;
+    try {
+      await warehouse.transaction(async (tx) => {
+        await movePositions(tx, { feed, topic, ranges, known: before, clusterId, schemaVersion });
+        await work.inside(tx);
+      }, abort);
+    } catch (error) {
+      if (error instanceof PositionsMoved) {
+        take(await warehouse.run(selectPositions({ feed, topic }), abort));
+        return conflict(schemaVersion);
+      }
+      if (error instanceof RowsRefused) return { kind: 'refused', rows: error.rows, triedCount: error.triedCount, state: known };
+      // Whatever went wrong on the way to the server may have gone wrong after COMMIT.
+      if (error instanceof WarehouseFailure && (error.class === 'in_doubt' || error.class === 'wait')) doubt.pending = true;
+      throw error;
+    }
+    known = movedBy(before, ranges);
+    return committed();
+  };
+  return { state: (): TargetState => known, read, once };
 }

@@ -1,0 +1,25 @@
+// Offsets that a target refused as rows: when they are read again they become dead letters, with the target's own words.
+// Invariant: a reason is kept until the partition's position has passed its offset.
+
+import type { RefusedRow, TargetState } from '../model/batch.ts';
+
+export class RefusedOffsets {
+  private byPartition = new Map<number, Map<number, string>>();
+
+  /** Forgets what is committed meanwhile. */
+  add(rows: readonly RefusedRow[], { positions }: TargetState): void {
+    for (const [partition, reasons] of this.byPartition) {
+      const position = positions.get(partition)?.position ?? 0n;
+      for (const offset of reasons.keys()) if (offset < position) reasons.delete(offset);
+    }
+    for (const { partition, offset, reason } of rows) {
+      const reasons = this.byPartition.get(partition) ?? new Map<number, string>();
+      this.byPartition.set(partition, reasons.set(Number(offset), reason));
+    }
+  }
+
+  /** null: it may become a row. Asked for every message. */
+  reasonOf(partition: number, offset: number): string | null {
+    return this.byPartition.size === 0 ? null : (this.byPartition.get(partition)?.get(offset) ?? null);
+  }
+}
