@@ -12,8 +12,8 @@ export const snapshotValues = ({ date, version }: SnapshotName): Readonly<Record
   snapshot_version: String(version),
 });
 
-const isOf = ({ kind, values }: LakeFile, name: SnapshotName): boolean =>
-  kind !== 'dead_letters' && values['snapshot_date'] === name.date && values['snapshot_version'] === String(name.version);
+const isOf = ({ values }: LakeFile, name: SnapshotName): boolean =>
+  values['snapshot_date'] === name.date && values['snapshot_version'] === String(name.version);
 
 /** The open snapshot's files; null: there are none (yet). */
 export const publishedFiles = <T extends LakeFile>(

@@ -140,6 +140,7 @@ describe('an entry is refused before it is written', () => {
       'append with a state file',
     ],
     ['two data files', { ...ONE, added: [...ONE.added, file('d2', 4)] }, '2 data files and 1 state files'],
+    ['two of each', { ...ONE, added: [...ONE.added, file('d2', 4), stateFile('s2')] }, '2 data files and 2 state files'],
     ['a data file alone', { ...ONE, added: [file('d1', 4)] }, '1 data files and 0 state files'],
     ['a state file alone', { ...ONE, added: [stateFile('s1')] }, '0 data files and 1 state files'],
     ['rows that the data file has not', { ...ONE, added: [file('d1', 5), stateFile('s1')] }, '4 rows and 5 in its data file'],
