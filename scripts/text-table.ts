@@ -8,7 +8,7 @@ export function textTable(rows: readonly Row[]): string {
   const columns = names.map((name) => {
     const cells = rows.map((row) => String(row[name] ?? '–'));
     const width = Math.max(name.length, ...cells.map((cell) => cell.length));
-    const right = cells.every((cell) => /^[-–\d.]+$/.test(cell));
+    const right = cells.every((cell) => /^[-–\d.]*$/.test(cell));
     return [name, '─'.repeat(width), ...cells].map((cell) => (right ? cell.padStart(width) : cell.padEnd(width)));
   });
   return Array.from(
