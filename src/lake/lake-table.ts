@@ -8,10 +8,10 @@ import type { CommitAnswer, Published, StagedBatch, WrittenBatch } from '../mode
 import type { Column } from '../model/columns.ts';
 import type { EntrySnapshot } from '../model/entry-snapshot.ts';
 import type { FeedState } from '../model/feed-state.ts';
-import { publishedFiles } from '../model/fold-snapshot.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
 import { type OpenSnapshot, periodOf, type SnapshotRule } from '../model/snapshot.ts';
+import { publishedFiles } from '../model/snapshot-files.ts';
 import { type Collapsed, type Engine, KeyedState } from './keyed-state.ts';
 import type { LakeFeed } from './lake.ts';
 import { writePublish } from './publish.ts';

@@ -1,5 +1,6 @@
 // A folded state as JSON and back. Deterministic: one state has one text, whoever folded it (R5).
 
+import { parseSealed, sealedToJson } from './entry-seal.ts';
 import { parseSnapshot, snapshotToJson } from './entry-snapshot.ts';
 import type { FeedState, LiveFile, PositionState, RecordedGap, RemovedFile } from './feed-state.ts';
 import {
@@ -41,6 +42,7 @@ export const stateToJson = (state: FeedState): JsonObject => ({
   gaps: state.gaps.map((gap) => ({ ...gapToJson(gap), version: gap.version, at: gap.at })),
   config: { version: state.config.version, values: { ...state.config.values } },
   snapshot: state.snapshot && snapshotToJson(state.snapshot),
+  sealed: state.sealed.map(sealedToJson),
 });
 
 const positionToJson = (partition: number, one: PositionState): JsonObject => ({
@@ -92,6 +94,7 @@ export const parseState = (json: JsonObject): FeedState | null => {
   const format = json['format'];
   if (format !== CHECKPOINT_FORMAT && format !== FORMAT_WITHOUT_TABLES) return null;
   const config = objectAt(json['config'], 'config');
+  const isBeforeTables = format === FORMAT_WITHOUT_TABLES;
   return {
     feed: stringAt(json['feed'], 'feed'),
     version: intAt(json['version'], 'version', 1),
@@ -110,6 +113,7 @@ export const parseState = (json: JsonObject): FeedState | null => {
     })),
     gaps: arrayAt(json['gaps'], 'gaps', parseRecordedGap),
     config: { version: intAt(config['version'], 'config.version', 0), values: textMapAt(config['values'], 'config.values') },
-    snapshot: format === FORMAT_WITHOUT_TABLES ? null : nullOr(json['snapshot'], 'snapshot', parseSnapshot),
+    snapshot: isBeforeTables ? null : nullOr(json['snapshot'], 'snapshot', parseSnapshot),
+    sealed: isBeforeTables ? [] : arrayAt(json['sealed'], 'sealed', parseSealed),
   };
 };

@@ -76,11 +76,27 @@ export const cutToJson = (cut: Cut): JsonObject => ({
   format: CUT_FORMAT,
   feed: cut.feed,
   boundary_ms: cut.boundaryMs,
-  positions: Object.fromEntries([...cut.positions].map(([partition, offset]) => [String(partition), String(offset)])),
-  opens: { date: cut.opens.date, version: cut.opens.version, ends_at_ms: cut.opens.endsAtMs },
-  missed: cut.missed.map((run) => ({ date: run.date, version_first: run.versionFirst, version_last: run.versionLast })),
+  ...chainToJson(cut),
   by: cut.by,
   at: cut.at,
+});
+
+/** What a cut and the seal that follows it both say: which offsets, and how the names go on. */
+export type Chain = Pick<Cut, 'positions' | 'opens' | 'missed'>;
+
+export const chainToJson = ({ positions, opens, missed }: Chain): JsonObject => ({
+  positions: Object.fromEntries([...positions].map(([partition, offset]) => [String(partition), String(offset)])),
+  opens: { date: opens.date, version: opens.version, ends_at_ms: opens.endsAtMs },
+  missed: missed.map((run) => ({ date: run.date, version_first: run.versionFirst, version_last: run.versionLast })),
+});
+
+/** `prefix` leads to the fields, as in `seal.`. */
+export const parseChain = (json: JsonObject, prefix = ''): Chain => ({
+  positions: new Map(
+    Object.entries(objectAt(json['positions'], `${prefix}positions`)).map((one) => parsePosition(one, `${prefix}positions`)),
+  ),
+  opens: parseOpens(json['opens'], `${prefix}opens`),
+  missed: arrayAt(json['missed'], `${prefix}missed`, parseMissed),
 });
 
 /** Parses the content of a cut file without its checksum; `place` is what its key names. Throws lake_damaged naming the field, or
@@ -92,28 +108,32 @@ export function parseCut(value: unknown, place: { readonly feed: string; readonl
   const cut: Cut = {
     feed: stringAt(json['feed'], 'feed'),
     boundaryMs: intAt(json['boundary_ms'], 'boundary_ms'),
-    positions: new Map(Object.entries(objectAt(json['positions'], 'positions')).map(parsePosition)),
-    opens: parseOpens(json['opens']),
-    missed: arrayAt(json['missed'], 'missed', parseMissed),
+    ...parseChain(json),
     by: parseMaker(json['by']),
     at: instantAt(json['at'], 'at'),
   };
   if (cut.feed !== place.feed) throw parseFailure('feed', `"${place.feed}"`, cut.feed);
   if (cut.boundaryMs !== place.boundaryMs) throw parseFailure('boundary_ms', `${place.boundaryMs}`, cut.boundaryMs);
   if (cut.opens.endsAtMs <= cut.boundaryMs) throw parseFailure('opens.ends_at_ms', 'after the boundary', cut.opens.endsAtMs);
-  const names = [...cut.missed.map((run) => ({ date: run.date, version: run.versionLast })), cut.opens];
-  for (const [index, run] of cut.missed.entries()) {
-    const follows = names[index + 1];
-    if (follows && compareNames({ date: run.date, version: run.versionLast }, follows) >= 0)
-      throw parseFailure(`missed[${index}]`, 'before what follows', cutToJson(cut)['missed'] ?? null);
-  }
+  const misplaced = misplacedRun(cut);
+  if (misplaced !== null) throw parseFailure(`missed[${misplaced}]`, 'before what follows', cutToJson(cut)['missed'] ?? null);
   if (canonicalJson(cutToJson(cut)) !== canonicalJson(json)) throw parseFailure('cut', 'as it is written', json);
   return cut;
 }
 
-const parsePosition = ([partition, offset]: [string, JsonValue]): [number, Offset] => {
-  if (!/^(?:0|[1-9]\d{0,9})$/.test(partition)) throw parseFailure('positions', 'by partition', partition);
-  return [Number(partition), offsetAt(offset, `positions.${partition}`)];
+/** The index of a run of missed snapshots that does not lie before what follows it; null: there is none. */
+export function misplacedRun({ missed, opens }: Pick<Chain, 'missed' | 'opens'>): number | null {
+  const follows = [...missed.slice(1).map((run) => ({ date: run.date, version: run.versionFirst })), opens];
+  const index = missed.findIndex((run, at) => {
+    const next = follows[at];
+    return next !== undefined && compareNames({ date: run.date, version: run.versionLast }, next) >= 0;
+  });
+  return index < 0 ? null : index;
+}
+
+const parsePosition = ([partition, offset]: [string, JsonValue], at: string): [number, Offset] => {
+  if (!/^(?:0|[1-9]\d{0,9})$/.test(partition)) throw parseFailure(at, 'by partition', partition);
+  return [Number(partition), offsetAt(offset, `${at}.${partition}`)];
 };
 
 export const dateAt = (value: unknown, at: string): string => {
@@ -130,12 +150,12 @@ const instantAt = (value: unknown, at: string): string => {
   return text;
 };
 
-const parseOpens = (value: unknown): OpenSnapshot => {
-  const json = objectAt(value, 'opens');
+const parseOpens = (value: unknown, at: string): OpenSnapshot => {
+  const json = objectAt(value, at);
   return {
-    date: dateAt(json['date'], 'opens.date'),
-    version: intAt(json['version'], 'opens.version', 1),
-    endsAtMs: intAt(json['ends_at_ms'], 'opens.ends_at_ms'),
+    date: dateAt(json['date'], `${at}.date`),
+    version: intAt(json['version'], `${at}.version`, 1),
+    endsAtMs: intAt(json['ends_at_ms'], `${at}.ends_at_ms`),
   };
 };
 

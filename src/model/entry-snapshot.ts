@@ -1,7 +1,8 @@
-// The part of a log entry that says what a table's open snapshot is after it (design 4, §3).
-// Invariant: snapshotToJson and parseSnapshot are inverse.
+// The parts of a log entry about a table's snapshots: what the open one is after it (design 4, §3), or how it ended (entry-seal).
+// Invariant: snapshotToJson and parseSnapshot are inverse; an entry without these parts has the bytes it had before there were any.
 
 import { dateAt } from './cut.ts';
+import { type EntrySeal, parseSeal, sealToJson } from './entry-seal.ts';
 import { intAt, type JsonObject, nullOr, objectAt, stringAt } from './json-fields.ts';
 import type { OpenSnapshot } from './snapshot.ts';
 
@@ -30,3 +31,21 @@ export const parseSnapshot = (value: unknown, at: string): EntrySnapshot => {
     caughtUpAt: nullOr(json['caught_up_at'], `${at}.caught_up_at`, stringAt),
   };
 };
+
+export type SnapshotParts = {
+  /** Of a publish: what the open snapshot is after it. */
+  readonly snapshot: EntrySnapshot | null;
+  /** Of a seal. */
+  readonly seal: EntrySeal | null;
+};
+export const NO_SNAPSHOT_PARTS: SnapshotParts = { snapshot: null, seal: null };
+
+export const partsToJson = ({ snapshot, seal }: SnapshotParts): JsonObject => ({
+  ...(snapshot && { snapshot: snapshotToJson(snapshot) }),
+  ...(seal && { seal: sealToJson(seal) }),
+});
+
+export const parseParts = ({ snapshot, seal }: JsonObject): SnapshotParts => ({
+  snapshot: snapshot === undefined ? null : parseSnapshot(snapshot, 'snapshot'),
+  seal: seal === undefined ? null : parseSeal(seal, 'seal'),
+});

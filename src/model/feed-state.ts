@@ -1,5 +1,6 @@
 // What the entries 1…version of a feed add up to: positions, live files, schema, pins. Made by fold.ts only.
 
+import type { SealedSnapshot } from './entry-seal.ts';
 import type { EntrySnapshot } from './entry-snapshot.ts';
 import type { Gap, LakeFile, LastMessage, LogSchema, RangeCounts } from './log-entry.ts';
 import type { Offset } from './offsets.ts';
@@ -47,6 +48,8 @@ export type FeedState = {
   readonly gaps: readonly RecordedGap[];
   /** A table's open snapshot; null: a stream, or nothing is published yet. */
   readonly snapshot: EntrySnapshot | null;
+  /** A table's snapshots before the open one, oldest first; their data files are live. */
+  readonly sealed: readonly SealedSnapshot[];
   /** Pins (timezone, snapshot_every); `version` is that of the newest config entry, 0: none. */
   readonly config: { readonly version: number; readonly values: Readonly<Record<string, string>> };
 };
@@ -65,6 +68,7 @@ export const emptyState = (feed: string): FeedState => ({
   stopped: null,
   gaps: [],
   snapshot: null,
+  sealed: [],
   config: { version: 0, values: {} },
 });
 

@@ -3,30 +3,17 @@
 
 import type { EntrySnapshot } from './entry-snapshot.ts';
 import type { FeedState } from './feed-state.ts';
+import { sealProblem } from './fold-seal.ts';
 import type { LakeFile, Proposal } from './log-entry.ts';
-import type { SnapshotName } from './snapshot.ts';
-
-/** The values of files that belong to a snapshot, as its folders have them. */
-export const snapshotValues = ({ date, version }: SnapshotName): Readonly<Record<string, string>> => ({
-  snapshot_date: date,
-  snapshot_version: String(version),
-});
-
-const isOf = ({ values }: LakeFile, name: SnapshotName): boolean =>
-  values['snapshot_date'] === name.date && values['snapshot_version'] === String(name.version);
-
-/** The open snapshot's files; null: there are none (yet). */
-export const publishedFiles = <T extends LakeFile>(
-  files: Iterable<T>,
-  name: SnapshotName | null,
-): { readonly data: T; readonly state: T } | null => {
-  const mine = name === null ? [] : [...files].filter((file) => isOf(file, name));
-  const [data, state] = [mine.find(({ kind }) => kind === 'data'), mine.find(({ kind }) => kind === 'state')];
-  return data && state ? { data, state } : null;
-};
+import { isOf } from './snapshot-files.ts';
 
 /** What is wrong with the parts of an entry that concern snapshots, by themselves; or null. */
 export const snapshotProblem = (entry: Proposal): string | null => {
+  if (entry.kind === 'seal') {
+    if (entry.snapshot) return 'is a seal with a snapshot in it';
+    return entry.seal ? sealProblem(entry, entry.seal) : 'is a seal without a seal in it';
+  }
+  if (entry.seal) return `is a ${entry.kind} with a seal in it`;
   if (entry.kind === 'publish') return entry.snapshot ? publishProblem(entry, entry.snapshot) : 'is a publish without a snapshot';
   if (entry.snapshot) return `is a ${entry.kind} with a snapshot in it`;
   return entry.added.some(({ kind }) => kind === 'state') ? `is a ${entry.kind} with a state file` : null;

@@ -2,6 +2,7 @@
 // Invariant: an entry that `validity` refuses is never folded; ranges and gaps of a partition tile [start, position).
 
 import { LakeError } from '../errors.ts';
+import type { SealedSnapshot } from './entry-seal.ts';
 import {
   type FeedState,
   type LiveFile,
@@ -10,6 +11,7 @@ import {
   type RemovedFile,
   schemaVersionOf,
 } from './feed-state.ts';
+import { openedBy, sealConflict, sealedBy } from './fold-seal.ts';
 import { publishConflicts, snapshotProblem } from './fold-snapshot.ts';
 import type { CommittedRange, EntryKind, Gap, LogEntry, Proposal } from './log-entry.ts';
 import { entryPath } from './paths.ts';
@@ -33,6 +35,7 @@ type KindFacts = {
 const FACTS: Partial<Record<EntryKind, KindFacts>> = {
   append: { usesEpoch: true, usesSchema: true, movesData: true },
   publish: { usesEpoch: true, usesSchema: true, movesData: true },
+  seal: { usesEpoch: true, usesSchema: true, movesData: true },
   hole: { usesEpoch: true, usesSchema: false, movesData: true },
   gap: { usesEpoch: true, usesSchema: false, movesData: true },
   schema: { usesEpoch: true, usesSchema: true, movesData: false },
@@ -63,6 +66,8 @@ export const validity = (state: FeedState, writer: string, wanted: Proposal): Va
   const lost = lostPartitions(state, wanted);
   if (lost.length > 0) return conflict('positions', lost);
   if (wanted.snapshot && publishConflicts(state, wanted, wanted.snapshot)) return conflict('snapshot');
+  const ofSeal = wanted.seal && sealConflict(state, wanted, wanted.seal);
+  if (ofSeal) return conflict(ofSeal.reason, ofSeal.partitions);
   const removedLive = wanted.removed.every((path) => state.files.has(path));
   const addedNew = wanted.added.every((file) => !state.files.has(file.path));
   return removedLive && addedNew ? { kind: 'valid' } : conflict('files');
@@ -102,6 +107,7 @@ type Draft = {
   removed: Map<string, RemovedFile>;
   fenced: Set<string>;
   gaps: RecordedGap[];
+  sealed: SealedSnapshot[];
 };
 
 const draftOf = (state: FeedState): Draft => ({
@@ -111,6 +117,7 @@ const draftOf = (state: FeedState): Draft => ({
   removed: new Map(state.removed),
   fenced: new Set(state.fenced),
   gaps: [...state.gaps],
+  sealed: [...state.sealed],
 });
 
 const apply = (draft: Draft, entry: LogEntry): void => {
@@ -191,6 +198,11 @@ const applyScalars = (draft: Draft, entry: LogEntry): void => {
   if (entry.stop)
     draft.stopped = entry.stop.reason === null ? null : { version: entry.version, at: entry.at, reason: entry.stop.reason };
   if (entry.snapshot) draft.snapshot = entry.snapshot;
+  if (entry.seal) {
+    // Its files are found before the entry takes one of them away.
+    draft.sealed.push(sealedBy(draft.files.values(), entry.seal, entry.version));
+    draft.snapshot = openedBy(entry.seal, draft.snapshot);
+  }
   if (entry.config) draft.config = { version: entry.version, values: { ...draft.config.values, ...entry.config.values } };
 };
 
@@ -236,7 +248,8 @@ const applyFiles = (draft: Draft, entry: LogEntry): void => {
     const file = draft.files.get(path);
     if (!file) continue;
     draft.files.delete(path);
-    draft.removed.set(path, { staged: file.staged, path, version: entry.version, superseded: entry.kind === 'publish' });
+    const superseded = entry.kind === 'publish' || entry.kind === 'seal';
+    draft.removed.set(path, { staged: file.staged, path, version: entry.version, superseded });
   }
   for (const file of entry.added) {
     draft.removed.delete(file.path);

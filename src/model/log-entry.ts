@@ -2,7 +2,7 @@
 // Invariant: entryToJson and parseEntry are inverse; messages = rows + dead letters + tombstones in every range.
 
 import { LakeError } from '../errors.ts';
-import { type EntrySnapshot, parseSnapshot, snapshotToJson } from './entry-snapshot.ts';
+import { NO_SNAPSHOT_PARTS, parseParts, partsToJson, type SnapshotParts } from './entry-snapshot.ts';
 import {
   arrayAt,
   intAt,
@@ -86,7 +86,7 @@ export type Gap = { readonly partition: number; readonly start: Offset; readonly
 export type LogSchema = { readonly version: number; readonly fields: readonly JsonValue[] };
 
 /** What a commit wants to change and what it relied on. Made with `proposal()`, completed to an entry by the log. */
-export type Proposal = {
+export type Proposal = SnapshotParts & {
   readonly kind: EntryKind;
   /** Unique; a commit is recognised as one's own by it. */
   readonly batch: string;
@@ -106,8 +106,6 @@ export type Proposal = {
   readonly stop: { readonly reason: string | null } | null;
   /** Pins to set; `replaces` is the log version of the newest config entry that was seen (0: none). */
   readonly config: { readonly replaces: number; readonly values: Readonly<Record<string, string>> } | null;
-  /** Of a publish: what the open snapshot is after it. */
-  readonly snapshot: EntrySnapshot | null;
 };
 
 export type LogEntry = Proposal & {
@@ -130,7 +128,7 @@ export const proposal = (given: Pick<Proposal, 'kind' | 'batch' | 'epoch' | 'sch
   fence: null,
   stop: null,
   config: null,
-  snapshot: null,
+  ...NO_SNAPSHOT_PARTS,
   ...given,
 });
 
@@ -193,7 +191,7 @@ export const entryToJson = (entry: LogEntry): JsonObject => ({
   stop: entry.stop && { reason: entry.stop.reason },
   config: entry.config && { replaces: entry.config.replaces, values: { ...entry.config.values } },
   // Entries from before there were tables keep their bytes, and so their checksums.
-  ...(entry.snapshot && { snapshot: snapshotToJson(entry.snapshot) }),
+  ...partsToJson(entry),
 });
 
 export const parseLast = (value: unknown, at: string): LastMessage => {
@@ -293,6 +291,6 @@ export const parseEntry = (value: unknown): LogEntry => {
       replaces: intAt(objectAt(config, at)['replaces'], `${at}.replaces`, 0),
       values: textMapAt(objectAt(config, at)['values'], `${at}.values`),
     })),
-    snapshot: json['snapshot'] === undefined ? null : parseSnapshot(json['snapshot'], 'snapshot'),
+    ...parseParts(json),
   };
 };

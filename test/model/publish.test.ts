@@ -7,7 +7,6 @@ import { parseState, stateToJson } from '../../src/model/checkpoint.ts';
 import type { EntrySnapshot } from '../../src/model/entry-snapshot.ts';
 import { emptyState, type FeedState } from '../../src/model/feed-state.ts';
 import { entryProblem, fold, validity } from '../../src/model/fold.ts';
-import { publishedFiles, snapshotValues } from '../../src/model/fold-snapshot.ts';
 import { canonicalJson } from '../../src/model/json-fields.ts';
 import {
   type CommittedRange,
@@ -19,6 +18,7 @@ import {
   proposal,
 } from '../../src/model/log-entry.ts';
 import { toOffset } from '../../src/model/offsets.ts';
+import { publishedFiles, snapshotValues } from '../../src/model/snapshot-files.ts';
 import { rangeOf } from '../helpers/lake-folder.ts';
 
 const FIRST: EntrySnapshot = { date: '2025-01-28', version: 3, endsAtMs: 1_738_108_800_000, rows: 4, caughtUpAt: null };
