@@ -2,7 +2,7 @@
 // version does to what was applied, and when a publish is due.
 
 import { describe, expect, test } from 'bun:test';
-import { join } from 'node:path';
+import { cpSync, rmSync } from 'node:fs';
 import { LakeError } from '../../src/errors.ts';
 import { resolveFile } from '../../src/lake/resolve-file.ts';
 import { failOnce, faulty } from '../helpers/faulty-store.ts';
@@ -103,13 +103,16 @@ describe('a publish', () => {
     expect((await scene.state()).snapshot?.caughtUpAt).toBe('2025-01-28T10:30:00.000Z');
   });
 
-  test('reads a lake whose path DuckDB would take for a pattern', async () => {
-    const scene = tableScene({ prefix: "lake [a-c]*? 'q' " });
+  test('reads a lake whose path DuckDB would take for a pattern, and nothing else that fits it', async () => {
+    const scene = tableScene({ prefix: "lake ? 'q' * " });
     const one = await scene.open();
     await one.take([row(0, 1, 10)]);
     await one.publish();
+    const copy = scene.root.replace('?', '!').replace('*', 'copy');
+    cpSync(scene.root, copy, { recursive: true });
     await one.take([row(1, 2, 20)]);
     await one.publish();
+    rmSync(copy, { recursive: true });
     expect(await scene.live()).toEqual([
       ['1', '0'],
       ['2', '1'],
@@ -234,6 +237,20 @@ describe('what was applied', () => {
     ]);
   });
 
+  test('is dropped with what was written after it when its writer is fenced: no offset is passed over', async () => {
+    const scene = tableScene();
+    const [one, other] = [await scene.open(), await scene.open()];
+    await one.take([row(0, 1, 10)]);
+    const written = await one.write([row(1, 2, 20)]);
+    await other.lake.writer.log().fence(one.lake.writer.log().writer);
+    expect(await one.publish()).toMatchObject({ kind: 'fenced' });
+    // Nothing of this partition is durable, so that any offset would do as its first.
+    expect(await written.commit(noSignal)).toMatchObject({ kind: 'conflict' });
+    await one.take([row(0, 1, 10), row(1, 2, 20)]);
+    expect(await one.publish()).toMatchObject({ kind: 'committed' });
+    expect(positionsOf(await scene.state())).toEqual({ 0: 2 });
+  });
+
   test('conflicts, and breaks nothing, when the files it is based on were published over and swept', async () => {
     const scene = tableScene();
     const one = await scene.open();
@@ -267,6 +284,24 @@ describe('what was applied', () => {
     expect([await scene.live(), await scene.deleted()]).toEqual([[['1', '0']], [['2', '1']]]);
   });
 
+  test('is kept when the disk is full between the two files, and no half of them stays', async () => {
+    const scene = tableScene();
+    let fulls = 1;
+    const one = await scene.open({
+      wrap: (store) => ({
+        ...store,
+        localPath: (key) => {
+          if (key.includes('/state/state_') && fulls-- > 0) throw new LakeError('disk_full', 'the disk of the lake is full');
+          return store.localPath(key);
+        },
+      }),
+    });
+    await one.take([row(0, 1, 10)]);
+    expect(await one.publish().catch((error: LakeError) => error.code)).toBe('disk_full');
+    expect([scene.files('_lake/feeds/totals/staging'), await one.tables()]).toEqual([[], 1]);
+    expect(await one.publish()).toMatchObject({ kind: 'committed', files: 2 });
+  });
+
   test('spills: it may be larger than the memory of the engine', async () => {
     const scene = tableScene();
     const one = await scene.open({ memoryBytesMax: 40_000_000 });
@@ -286,14 +321,25 @@ describe('what was applied', () => {
   });
 });
 
-test('a publish is due at its pace, after nine times its duration, and when the delta is large', async () => {
+test('a publish that takes no time is due at its pace', async () => {
+  const scene = tableScene();
+  const { clock } = scene;
+  const one = await scene.open();
+  await one.take([row(0, 1, 10)]);
+  clock.ms += 29_999;
+  expect(one.table.publishDue(clock.ms)).toBe(false);
+  clock.ms += 1;
+  expect(one.table.publishDue(clock.ms)).toBe(true);
+});
+
+test('a publish is due at nine times the duration of the one before, and when the delta is large', async () => {
   const scene = tableScene();
   const { clock } = scene;
   // Publishing takes 10 s: that much passes while it is asked where the topic ends.
   const one = await scene.open({
     table: {
       publishEveryMs: 30_000,
-      deltaBytesMax: 250,
+      deltaBytesMax: 150,
       caughtUp: async () => {
         clock.ms += 10_000;
         return false;
@@ -313,7 +359,7 @@ test('a publish is due at its pace, after nine times its duration, and when the 
   expect(due()).toBe(true);
   clock.ms -= 50_000;
   await one.take([row(2, 1, 30), row(3, 1, 40)]);
-  expect(due()).toBe(false); // three messages, two keys: 200 bytes
+  expect(due()).toBe(false); // three messages, two keys: 200 bytes, and the published file has more
   await one.take(Array.from({ length: 30 }, (_, n) => row(4 + n, 10 + n, 50)));
   expect(due()).toBe(true);
 });
@@ -339,7 +385,7 @@ describe('superseded files', () => {
     scene.clock.ms = Date.now() + 11 * 60_000;
     await one.table.tidy();
     expect((await found()).filter((key) => key !== null).length).toBe(1);
-    expect(scene.files(join(SUPERSEDED))).toEqual([]);
+    expect(scene.files(SUPERSEDED)).toEqual([]);
     scene.clock.ms = Date.now() + 25 * 3_600_000;
     await one.table.tidy();
     expect((await found()).filter((key) => key !== null)).toEqual([]);
