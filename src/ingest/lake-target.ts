@@ -31,6 +31,8 @@ export type TargetKind = {
   readonly groupId: string;
   /** Whether a batch closes as soon as Kafka has nothing more at hand. */
   readonly eager: boolean;
+  /** How far a batch may grow beyond the configuration's while there is more at hand. */
+  readonly growth: { readonly messages: number; readonly bytes: number };
   /** Throws LakeError. */
   open(parts: TargetParts): Promise<Target>;
 };
@@ -44,6 +46,7 @@ export const lakeTargets = (config: Config): TargetKind => ({
   name: 'lake',
   groupId: config.kafka.groupId,
   eager: false,
+  growth: { messages: 1, bytes: 1 },
   open: async (parts) => (parts.feed.type === 'table' ? openTable(parts) : { ...parts.control, ...DURABLE_AT_ONCE }),
 });
 

@@ -50,7 +50,7 @@ export async function runTarget(options: IngestOptions): Promise<PipelineResult>
   await using broker = await connectAdmin(config.kafka, log);
   const cluster = await clusterId(broker.admin, config.kafka);
   // A full batch that is written, and half of one that fills meanwhile.
-  const stagedBytesMax = 1.5 * config.batch.batchBytes;
+  const stagedBytesMax = 1.5 * config.batch.batchBytes * targets.growth.bytes;
   await using database = await openEngine(store.localPath(`${ENGINE_FOLDER}/spill-${options.newId()}`), stagedBytesMax);
   const decode = await workPool(database, DECODERS);
   const flush = await workQueue(database);
@@ -163,8 +163,8 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
     flush,
     changes,
     limits: {
-      messagesMax: config.batch.batchSize,
-      bytesMax: config.batch.batchBytes,
+      messagesMax: config.batch.batchSize * targets.growth.messages,
+      bytesMax: config.batch.batchBytes * targets.growth.bytes,
       ageMsMax: config.batch.batchTimeoutSeconds * 1000,
     },
     eager: targets.eager,

@@ -23,6 +23,8 @@ export function warehouseTargets(options: {
     name: 'warehouse',
     groupId: config.kafka.warehouseGroupId,
     eager: true,
+    // Each key is sent once for a whole backlog.
+    growth: { messages: 10, bytes: 4 },
     open: async ({ feed, control, clusterId, signal }) => ({
       ...DURABLE_AT_ONCE,
       ...(await openWarehouseFeed({
