@@ -7,8 +7,10 @@ import { FeedCommits } from '../../src/ingest/feed-commits.ts';
 import type { WorkQueue } from '../../src/ingest/stage.ts';
 import { DURABLE_AT_ONCE } from '../../src/ingest/target.ts';
 import { openLakeFeed } from '../../src/lake/lake.ts';
+import { openLakeTable } from '../../src/lake/lake-table.ts';
 import { readEntry } from '../../src/lake/read-log.ts';
 import { createLog } from '../../src/log.ts';
+import { lineageColumns, valueColumns } from '../../src/model/columns.ts';
 import { schemaVersionOf } from '../../src/model/feed-state.ts';
 import { faulty, type StoreCall } from '../helpers/faulty-store.ts';
 import { FEED, filesUnder, lakeFolder, newId, noSignal, positionsOf, rangeOf, stageAppend } from '../helpers/lake-folder.ts';
@@ -18,10 +20,11 @@ import { feed as anyFeed, type Message, openStage, recordSet } from './stage-hel
 
 export const STAGING = `_lake/feeds/${FEED}/staging`;
 
-const feed = feedOf(anyFeed.fields ?? [], { name: FEED, topic: 'shop.orders' });
+const stream = feedOf(anyFeed.fields ?? [], { name: FEED, topic: 'shop.orders' });
 
-/** The commits of one process. `atDisk` comes before each call of its store, `flushing` and `flushed` round the writing of a batch. */
-export async function openCommits() {
+/** The commits of one process, of a stream or of a table with the key `id`. `atDisk` comes before each call of its store, `flushing` and `flushed` round the writing of a batch. */
+export async function openCommits({ isTable = false } = {}) {
+  const feed = isTable ? { ...stream, type: 'table' as const, keyFields: ['id'] } : stream;
   const folder = await lakeFolder();
   const hooks = {
     atDisk: (_call: StoreCall): Promise<void> | void => undefined,
@@ -47,6 +50,7 @@ export async function openCommits() {
       plan: decodePlan(feed, { timezone: 'UTC', schemaVersion: schemaVersionOf(lake.state()) }),
       epoch: lake.state().epoch,
     }),
+    highestMs: isTable ? () => null : null,
     widen: async () => hooks.grows,
   }));
   const queue = await bench.queue();
@@ -69,10 +73,26 @@ export async function openCommits() {
     },
   });
   const { stage } = bench;
+  const target = isTable
+    ? openLakeTable({
+        lake,
+        topic: feed.topic,
+        engine: await bench.queue(),
+        keyColumns: feed.keyFields,
+        columns: () => ({
+          schemaVersion: schemaVersionOf(lake.state()),
+          columns: [...valueColumns(feed), ...lineageColumns(feed)],
+        }),
+        rule: { every: { kind: 'day' }, timezone: 'UTC' },
+        publishEveryMs: 0,
+        deltaBytesMax: 1 << 30,
+        caughtUp: async () => false,
+      })
+    : { ...lake, ...DURABLE_AT_ONCE };
   const signal = noSignal;
   const commits = new FeedCommits({
     feed,
-    target: { ...lake, ...DURABLE_AT_ONCE },
+    target,
     control: lake,
     stage,
     flush,
@@ -88,6 +108,8 @@ export async function openCommits() {
     sealed: () => bench.told.sealed,
     take: async (messages: readonly Message[], partition = 0) =>
       stage.take(await recordSet(messages, { partition }), BigInt(messages[0]?.offset ?? 0), null),
+    target,
+    publish: (): Promise<unknown> => commits.publish().catch((error: unknown) => error),
     /** The outcome, or what was thrown. */
     close: (): Promise<unknown> => commits.commit().catch((error: unknown) => error),
     /** Every batch that is closed is written, in so many files; none is committed. */
@@ -96,6 +118,7 @@ export async function openCommits() {
     restart: async () => {
       await stage.drop();
       commits.restart();
+      await target.forget();
     },
     /** What the log holds, in order. */
     entries: async () => {
