@@ -9,6 +9,7 @@ import { benchFolder, benchKafka, fillTopics } from './benchmark/kafka.ts';
 import { measure } from './benchmark/measure.ts';
 import { type BenchOptions, readOptions, usage } from './benchmark/options.ts';
 import { aims, figuresOf, median, topicTable } from './benchmark/report.ts';
+import { benchWarehouse } from './benchmark/warehouse.ts';
 import { runScript, ScriptError, say } from './common.ts';
 
 const HELP_RUNS = 20;
@@ -22,6 +23,7 @@ async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2));
   if (!existsSync(options.lakePath)) throw new ScriptError(`${options.lakePath} is not there: run  scripts/build`);
   mkdirSync(benchFolder, { recursive: true });
+  if (options.warehouseSeconds !== null) return await warehouse({ ...options, latencySeconds: options.warehouseSeconds });
   const python = options.contenders.includes('rival') ? await pythonForRival() : null;
   const contenders = options.contenders.filter((contender) => contender !== 'rival' || python !== null);
   await using kafka = await benchKafka();
@@ -31,6 +33,13 @@ async function main(): Promise<number> {
   await print({ ...options, contenders }, runs);
   if (failures > 0) say(`${failures} runs ended with an error, see above`);
   return failures > 0 ? 1 : 0;
+}
+
+async function warehouse(options: { lakePath: string; rounds: number; latencySeconds: number }): Promise<number> {
+  await using kafka = await benchKafka();
+  const out = await benchWarehouse({ ...options, bootstrap: kafka.bootstrap, messages: 200_000, keys: 50_000 });
+  process.stdout.write(`${out}\n`);
+  return 0;
 }
 
 /** A B C, A B C, …: what else the machine does meanwhile falls on all of them. */
