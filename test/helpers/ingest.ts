@@ -11,6 +11,7 @@ const ROOT = join(import.meta.dir, '../..');
 export const BINARY = process.env['LAKE_TEST_BINARY'] ?? join(ROOT, 'dist/lake');
 const SOURCES = [process.execPath, join(ROOT, 'src/main.ts')];
 const FAULTY = [process.execPath, join(import.meta.dir, 'ingest-child.ts')];
+const CLOCKED = [process.execPath, join(import.meta.dir, 'pipelines-child.ts')];
 const DENO = [join(ROOT, 'node_modules/.bin/deno'), 'run', '-A', '--quiet', join(ROOT, 'src/main.ts')];
 
 export type FeedSpec = { readonly feed_name: string; readonly topic: string } & Readonly<Record<string, unknown>>;
@@ -93,6 +94,8 @@ export type LakeResult = { readonly code: number | null; readonly stdout: string
 export type RunOptions = {
   readonly as?: 'sources' | 'binary' | 'deno';
   readonly fault?: Fault;
+  /** What the program's clock shows when it starts. */
+  readonly clockMs?: number;
   readonly env?: Record<string, string>;
   /** Put before the command, e.g. ['setpriv', '--reuid=65534']. */
   readonly wrap?: readonly string[];
@@ -106,10 +109,17 @@ afterAll(() => {
 /** Starts `lake <args>`. What a failed test leaves running is killed at the end of the file. */
 export function startLake(setup: Pick<LakeSetup, 'configPath'>, args: readonly string[], options: RunOptions = {}): RunningLake {
   const program = { sources: SOURCES, binary: [BINARY], deno: DENO }[options.as ?? 'sources'];
-  const command = [...(options.wrap ?? []), ...(options.fault ? FAULTY : program), ...args];
+  const { clockMs, fault } = options;
+  const started = fault ? FAULTY : clockMs === undefined ? program : CLOCKED;
+  const command = [...(options.wrap ?? []), ...started, ...args];
   const child = Bun.spawn([...command, '--config', setup.configPath, '--log-format', 'json'], {
     cwd: ROOT,
-    env: { ...process.env, ...options.env, ...(options.fault ? { LAKE_TEST_FAULT: JSON.stringify(options.fault) } : {}) },
+    env: {
+      ...process.env,
+      ...options.env,
+      ...(fault ? { LAKE_TEST_FAULT: JSON.stringify(fault) } : {}),
+      ...(clockMs === undefined ? {} : { LAKE_TEST_CLOCK_MS: String(clockMs) }),
+    },
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'pipe',
