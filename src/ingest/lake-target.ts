@@ -3,10 +3,12 @@
 import type { KafkaAdmin } from '../broker/client.ts';
 import { type TopicBounds, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
+import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import { openLakeTable } from '../lake/lake-table.ts';
 import { type Column, lineageColumns, valueColumns } from '../model/columns.ts';
-import type { Feed } from '../model/feed.ts';
+import type { Feed, FieldType } from '../model/feed.ts';
+import type { FeedState } from '../model/feed-state.ts';
 import type { Offset } from '../model/offsets.ts';
 import { pinnedFields } from './feed-schema.ts';
 import { ruleOf } from './snapshot-rule.ts';
@@ -47,8 +49,23 @@ export const lakeTargets = (config: Config): TargetKind => ({
   groupId: config.kafka.groupId,
   eager: false,
   growth: { messages: 1, bytes: 1 },
-  open: async (parts) => (parts.feed.type === 'table' ? openTable(parts) : { ...parts.control, ...DURABLE_AT_ONCE }),
+  open: async (parts) => {
+    checkType(parts.feed, parts.control.state());
+    return parts.feed.type === 'table' ? openTable(parts) : { ...parts.control, ...DURABLE_AT_ONCE };
+  },
 });
+
+/** A snapshot of a table is complete only if all of its log was a table's, and rows of a stream are no keys. */
+function checkType(feed: Feed, state: FeedState): void {
+  const wasTable = state.snapshot !== null;
+  const wasStream = !wasTable && [...state.positions.values()].some(({ totals }) => totals.messages > 0);
+  if (feed.type === 'table' ? !wasStream : !wasTable) return;
+  const before = feed.type === 'table' ? 'stream' : 'table';
+  throw new LakeError('config_invalid', `feed ${feed.name} is a ${feed.type} in feeds.json, and a ${before} in the lake`, {
+    where: { feed: feed.name, target: 'lake' },
+    todo: 'give the feed another feed_name; the new one is read from the start of the topic',
+  });
+}
 
 async function openTable({ feed, config, control, admin, engine }: TargetParts): Promise<Target> {
   const { batch } = config;
@@ -57,6 +74,7 @@ async function openTable({ feed, config, control, admin, engine }: TargetParts):
     topic: feed.topic,
     engine: await engine(),
     keyColumns: feed.keyFields,
+    keyTypes: () => keyTypesOf(feed, control),
     columns: () => columnsOf(feed, control),
     rule: ruleOf(feed, config.lake.timezone),
     publishEveryMs: batch.batchTimeoutSeconds * 1000,
@@ -70,6 +88,12 @@ function columnsOf(feed: Feed, control: LakeFeed): { schemaVersion: number; colu
   if (schema === null) return null;
   const typed = { ...feed, fields: pinnedFields(schema) };
   return { schemaVersion: schema.version, columns: [...valueColumns(typed), ...lineageColumns(typed)] };
+}
+
+function keyTypesOf(feed: Feed, control: LakeFeed): readonly FieldType[] {
+  const { schema } = control.state();
+  const fields = schema ? pinnedFields(schema) : [];
+  return feed.keyFields.flatMap((name) => fields.find((field) => field.name === name)?.type ?? []);
 }
 
 /** A Kafka that is away answers that nobody knows. */

@@ -3,7 +3,7 @@
 import { expect, test } from 'bun:test';
 import { changelog } from '../helpers/changelog.ts';
 import { expectSnapshot } from '../helpers/expect-snapshot.ts';
-import { drain, startLake, tableFeed, writeSetup } from '../helpers/ingest.ts';
+import { drain, runLake, startLake, streamFeed, tableFeed, writeSetup } from '../helpers/ingest.ts';
 import type { TestMessage } from '../helpers/kafka.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { record } from '../helpers/produced.ts';
@@ -146,4 +146,18 @@ test('of two members one reads a table whole, and the other the other table', as
     await expectSnapshot(sent.messages, setup.lakePath, `table_${index}`, { kafka, topic: sent.topic });
     await sent[Symbol.asyncDispose]();
   }
+});
+
+test.each([
+  ['stream', 'table', streamFeed, tableFeed],
+  ['table', 'stream', tableFeed, streamFeed],
+] as const)('a %s in the lake does not become a %s', async (before, now, first, second) => {
+  await using one = await scene(1);
+  await one.sent.send([row(0, 1_000, 'a')]);
+  await drain(writeSetup({ ...one.again, feeds: [first('totals', one.topic)] }));
+  const { code, stderr } = await runLake(writeSetup({ ...one.again, feeds: [second('totals', one.topic)] }), [
+    'ingest',
+    '--until-caught-up',
+  ]);
+  expect([code, stderr]).toEqual([2, expect.stringContaining(`is a ${now} in feeds.json, and a ${before} in the lake`)]);
 });
