@@ -10,8 +10,10 @@ export type Strike = {
   /** Counted from 1. */
   readonly n?: number;
   readonly when: 'before' | 'after';
-  /** What else happens there: the connection is cut in any case. */
+  /** What happens there first. */
   readonly act?: () => void | Promise<void>;
+  /** Whether the connection then goes on; by default it is cut. */
+  readonly goesOn?: boolean;
 };
 
 export type MysqlProxy = {
@@ -55,7 +57,7 @@ export async function mysqlProxy(upstreamPort: number): Promise<MysqlProxy> {
     if (!isOpen) return end();
     client.on('close', end);
     upstream.on('close', end);
-    let answering: (() => Promise<void>) | null = null;
+    let answering: ((goOn: () => void) => Promise<void>) | null = null;
     client.on('data', (data: Buffer) => {
       const head = statementHead(data);
       if (head === null) return void upstream.write(data);
@@ -63,20 +65,21 @@ export async function mysqlProxy(upstreamPort: number): Promise<MysqlProxy> {
       if (!waiting || !head.includes(waiting.at) || --waiting.left > 0) return void upstream.write(data);
       const strike = waiting;
       waiting = null;
-      const act = async (): Promise<void> => {
+      const act = async (goOn: () => void): Promise<void> => {
         await strike.act?.();
-        end();
+        if (strike.goesOn) goOn();
+        else end();
         strike.done();
       };
-      if (strike.when === 'before') return void act();
+      if (strike.when === 'before') return void act(() => upstream.write(data));
       answering = act;
       upstream.write(data);
     });
     upstream.on('data', (data) => {
       if (!answering) return void client.write(data);
       const act = answering;
-      answering = async () => {};
-      void act();
+      answering = null;
+      void act(() => client.write(data));
     });
   });
   const port = await freePort();
