@@ -2,7 +2,7 @@
 // Invariant: staged files of a commit that is refused or given up are deleted, unless an entry names them.
 
 import type { Compression } from '../config/config.ts';
-import type { Published } from '../model/batch.ts';
+import type { CommitAnswer } from '../model/batch.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import { type LakeFile, type Proposal, proposal } from '../model/log-entry.ts';
 import { type CommitOutcome, type FeedLog, type FeedLogOptions, openFeedLog } from './log.ts';
@@ -11,7 +11,7 @@ import type { ObjectStore } from './store.ts';
 import { errorCode } from './store-error.ts';
 
 /** Durable, or refused. */
-export type WriterAnswer = Published['answer'];
+export type WriterAnswer = Exclude<CommitAnswer, { readonly kind: 'applied' | 'refused' }>;
 
 export type FeedWriterOptions = Omit<FeedLogOptions, 'store' | 'writer'> & {
   readonly store: ObjectStore;

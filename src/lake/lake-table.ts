@@ -3,18 +3,24 @@
 // Invariant: `state()` is what the log says; what is applied follows on from it, and is forgotten with every answer but `committed`.
 
 import type { Connection } from '../duckdb/connection.ts';
+import type { KeyColumn } from '../duckdb/snapshot-checksum.ts';
+import { assert } from '../errors.ts';
 import { joinRanges } from '../model/applied.ts';
 import type { CommitAnswer, Published, StagedBatch, WrittenBatch } from '../model/batch.ts';
 import type { Column } from '../model/columns.ts';
+import type { SealOrder } from '../model/cut.ts';
 import type { EntrySnapshot } from '../model/entry-snapshot.ts';
+import type { FieldType } from '../model/feed.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
 import { type OpenSnapshot, periodOf, type SnapshotRule } from '../model/snapshot.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
+import type { WriterAnswer } from './feed-writer.ts';
 import { type Collapsed, type Engine, KeyedState } from './keyed-state.ts';
 import type { LakeFeed } from './lake.ts';
 import { writePublish } from './publish.ts';
+import { Sealer } from './seal.ts';
 
 export type LakeTable = Pick<LakeFeed, 'name' | 'state' | 'refresh' | 'recordGaps' | 'tidy' | 'close'> & {
   /** Collapses a batch; its tables are not needed afterwards. Its commit answers `applied`. */
@@ -23,6 +29,10 @@ export type LakeTable = Pick<LakeFeed, 'name' | 'state' | 'refresh' | 'recordGap
   /** Makes what was applied durable and visible. null: nothing was applied. */
   publish(signal: AbortSignal): Promise<Published | null>;
   forget(): Promise<void>;
+  /** The open one; null: nothing was ever published. */
+  snapshot(): OpenSnapshot | null;
+  /** Seals the open snapshot and opens the next as its copy. What is applied must be published before. */
+  seal(order: SealOrder, signal: AbortSignal): Promise<WriterAnswer>;
 };
 
 export type LakeTableOptions = {
@@ -31,6 +41,8 @@ export type LakeTableOptions = {
   /** A connection for this table alone: a publish of another one may take long. */
   readonly engine: Engine;
   readonly keyColumns: readonly string[];
+  /** Types of the key columns, in their order, by the schema that is pinned now. */
+  readonly keyTypes: () => readonly FieldType[];
   /** Of the data file, by the schema that is pinned now; null: none is. */
   readonly columns: () => { readonly schemaVersion: number; readonly columns: readonly Column[] } | null;
   readonly rule: SnapshotRule;
@@ -65,12 +77,15 @@ export function openLakeTable(options: LakeTableOptions): LakeTable {
     publishDue: (nowMs) => table.publishDue(nowMs),
     publish: (signal) => table.publish(signal),
     forget: () => table.forget(),
+    snapshot: () => table.snapshot(),
+    seal: (order, signal) => table.seal(order, signal),
   };
 }
 
 class Table {
   private readonly options: LakeTableOptions;
   private readonly keyed: KeyedState;
+  private readonly sealer: Sealer;
   private applied: Applied | null = null;
   /** Raised when what was applied is dropped: batches from before follow on from rows that are gone. */
   private generation = 0;
@@ -82,6 +97,13 @@ class Table {
   constructor(options: LakeTableOptions) {
     this.options = options;
     this.keyed = new KeyedState(options);
+    this.sealer = new Sealer({
+      writer: options.lake.writer,
+      topic: options.topic,
+      engine: options.engine,
+      key: () => keyOf(options),
+      columns: () => options.columns()?.columns ?? null,
+    });
     this.publishedAtMs = options.lake.writer.nowMs();
   }
 
@@ -125,6 +147,19 @@ class Table {
       this.generation += 1;
       this.applied = null;
       await this.keyed.clear();
+    });
+  }
+
+  snapshot(): OpenSnapshot | null {
+    const { snapshot } = this.options.lake.state();
+    return snapshot && { date: snapshot.date, version: snapshot.version, endsAtMs: snapshot.endsAtMs };
+  }
+
+  seal(order: SealOrder, signal: AbortSignal): Promise<WriterAnswer> {
+    return this.alone(async () => {
+      // It lies beyond the positions of the order, and follows on from files that the seal replaces.
+      if (this.applied !== null) return { kind: 'conflict', reason: 'positions', state: this.options.lake.state() };
+      return this.sealer.seal(order, signal);
     });
   }
 
@@ -210,3 +245,12 @@ class Table {
     return state.snapshot?.caughtUpAt ?? null;
   }
 }
+
+const keyOf = ({ keyColumns, keyTypes }: LakeTableOptions): readonly KeyColumn[] => {
+  const types = keyTypes();
+  return keyColumns.map((name, index) => {
+    const type = types[index];
+    assert(type, `the key column ${name} has a type`);
+    return { name, type };
+  });
+};

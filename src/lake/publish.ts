@@ -93,16 +93,20 @@ async function writeFile(
   return { kind, staged, path, rows, bytes, values: snapshotValues(snapshot), eventTimeMin: null, eventTimeMax: null };
 }
 
-/** Partition folders in the path are no columns here. */
-async function scanOf({ writer, origin }: PublishParts, file: LiveFile): Promise<string> {
-  const key = await resolveFile(writer.store, origin.feed, file);
-  if (key === null) {
-    throw new LakeError('lake_damaged', `${file.path} is neither staged nor in place, and the log names it`, {
-      where: { feed: origin.feed, version: file.version, file: file.path },
-    });
-  }
-  return `read_parquet(${quoteText(globFree(writer.store.localPath(key)))}, hive_partitioning = false)`;
+const scanOf = async ({ writer, origin }: PublishParts, file: LiveFile): Promise<string> =>
+  parquetScan(await locate({ store: writer.store, feed: origin.feed }, file));
+
+/** Where a published file lies, on this host. Throws lake_damaged: nowhere; fold again before believing it. */
+export async function locate({ store, feed }: Pick<FeedWriter, 'store' | 'feed'>, file: LiveFile): Promise<string> {
+  const key = await resolveFile(store, feed, file);
+  if (key !== null) return store.localPath(key);
+  throw new LakeError('lake_damaged', `${file.path} is neither staged nor in place, and the log names it`, {
+    where: { feed, version: file.version, file: file.path },
+  });
 }
+
+/** Partition folders in the path are no columns here. */
+export const parquetScan = (path: string): string => `read_parquet(${quoteText(globFree(path))}, hive_partitioning = false)`;
 
 /** DuckDB takes every name that it reads for a pattern. */
 const globFree = (path: string): string => path.replaceAll(/[*?[]/g, '[$&]');

@@ -32,7 +32,8 @@ export const sealConflict = (
   return isOpen && open.rows === seal.rows && isCopy(state, wanted, seal) ? null : { reason: 'snapshot', partitions: [] };
 };
 
-const movedPartitions = ({ positions }: FeedState, seal: EntrySeal): readonly number[] =>
+/** Partitions whose position is not that of the seal, or that only one of them knows. */
+export const movedPartitions = ({ positions }: FeedState, seal: Pick<EntrySeal, 'positions'>): readonly number[] =>
   [...new Set([...positions.keys(), ...seal.positions.keys()])]
     .filter((partition) => positions.get(partition)?.position !== seal.positions.get(partition))
     .sort((a, b) => a - b);

@@ -79,6 +79,7 @@ export async function openCommits({ isTable = false } = {}) {
         topic: feed.topic,
         engine: await bench.queue(),
         keyColumns: feed.keyFields,
+        keyTypes: () => [],
         columns: () => ({
           schemaVersion: schemaVersionOf(lake.state()),
           columns: [...valueColumns(feed), ...lineageColumns(feed)],

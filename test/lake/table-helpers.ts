@@ -85,6 +85,7 @@ export function tableScene(options: { readonly prefix?: string; readonly startMs
       topic: 'shop.totals',
       engine: (work) => inOrder(() => work(own)),
       keyColumns: ['id'],
+      keyTypes: () => [{ kind: 'integer' }],
       columns: () => ({ schemaVersion: schemaVersion(), columns: [...fields.now, ...LINEAGE] }),
       rule: { every: { kind: 'minutes', minutes: 60 }, timezone: 'UTC' },
       publishEveryMs: 30_000,
