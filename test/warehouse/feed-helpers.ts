@@ -11,6 +11,7 @@ import { setUpWarehouse } from '../../src/warehouse/setup.ts';
 import type { Warehouse } from '../../src/warehouse/warehouse.ts';
 import { openWarehouseFeed, type WarehouseFeed } from '../../src/warehouse/warehouse-feed.ts';
 import { feedOf, type Json } from '../config/helpers.ts';
+import type { TestDatabase } from '../helpers/mysql.ts';
 import { NOW_MS, never, place, tableOf } from './setup-helpers.ts';
 
 export const FEED: Json = {
@@ -42,8 +43,8 @@ export type WriterOptions = {
   readonly waitMsMax?: number;
 };
 
-export async function feedPlace(engine: MysqlEngine, json: Json = FEED) {
-  const there = await place(engine);
+export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: TestDatabase) {
+  const there = await place(engine, given);
   const feed = feedOf(json);
   const fact = tableOf(json);
   const database = await openDatabase();

@@ -23,8 +23,8 @@ export type Place = AsyncDisposable & {
   readonly rows: (text: string) => Promise<RowDataPacket[]>;
 };
 
-export async function place(engine: MysqlEngine): Promise<Place> {
-  const database = await testMysql(engine);
+export async function place(engine: MysqlEngine, given?: TestDatabase): Promise<Place> {
+  const database = given ?? (await testMysql(engine));
   const opened: Warehouse[] = [];
   const open = async (user = database.login.user, password = database.login.password): Promise<Warehouse> => {
     const { host, port } = database.login;
