@@ -170,6 +170,9 @@ export class FeedCommits {
     this.tellDrift(open);
     if (answer.kind === 'applied') {
       this.applied = true;
+      const { feed, target, log, nowMs } = this.options;
+      const fields = { rows: batch.rows, dead_letters: batch.deadLetters, duration_ms: nowMs() - startedMs };
+      log.debug('batch_applied', { feed: feed.name, target: target.name, offsets: offsetsOf(batch.ranges), ...fields });
       return { kind: 'applied' };
     }
     this.conflicts = 0;
@@ -247,7 +250,7 @@ export class FeedCommits {
       target,
       topic: feed.topic,
       ...(more.snapshot === undefined ? {} : { snapshot: more.snapshot }),
-      offsets: ranges.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(','),
+      offsets: offsetsOf(ranges),
       version: answer.version,
       messages,
       rows: more.rows,
@@ -285,3 +288,6 @@ export class FeedCommits {
     );
   }
 }
+
+const offsetsOf = (ranges: readonly CommittedRange[]): string =>
+  ranges.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(',');

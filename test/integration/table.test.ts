@@ -3,7 +3,7 @@
 import { expect, test } from 'bun:test';
 import { changelog } from '../helpers/changelog.ts';
 import { expectSnapshot } from '../helpers/expect-snapshot.ts';
-import { drain, runLake, startLake, streamFeed, tableFeed, writeSetup } from '../helpers/ingest.ts';
+import { drain, type RunningLake, runLake, startLake, streamFeed, tableFeed, writeSetup } from '../helpers/ingest.ts';
 import type { TestMessage } from '../helpers/kafka.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { record } from '../helpers/produced.ts';
@@ -146,6 +146,32 @@ test('of two members one reads a table whole, and the other the other table', as
     await expectSnapshot(sent.messages, setup.lakePath, `table_${index}`, { kafka, topic: sent.topic });
     await sent[Symbol.asyncDispose]();
   }
+});
+
+test('what was applied before a rebalance is forgotten and read again, by whoever has the table then', async () => {
+  // Nothing but a stop would publish.
+  await using one = await scene(3, { batch_size: 100, batch_timeout_seconds: 3600 });
+  const chance = random();
+  console.log(`seed ${chance.seed}`);
+  const send = () => one.sent.send(changelog(chance, { count: 1_000, keys: 40, partitions: 3 }));
+  await send();
+  const first = startLake(one.setup, ['ingest', '--log-level', 'debug']);
+  const appliedBy = (lake: RunningLake) => lake.events('batch_applied').reduce((sum, { rows }) => sum + Number(rows), 0);
+  await until(() => appliedBy(first) > 300, { what: 'batches are applied' });
+  const second = startLake(one.setup, ['ingest', '--log-level', 'debug']);
+  const members = [first, second];
+  await second.event('partitions_assigned');
+  await first.event('partitions_assigned', 2);
+  const before = members.map(appliedBy);
+  await send();
+  await until(() => members.some((lake, index) => appliedBy(lake) - (before[index] ?? 0) > 1_000), { what: 'all is read again' });
+  for (const lake of members) lake.kill('SIGTERM');
+  for (const lake of members) {
+    expect((await lake.ended).code).toBe(0);
+    expect(lake.events('commit_conflicted')).toEqual([]);
+  }
+  expect(members.map((lake) => lake.events('snapshot_published').length).toSorted()).toEqual([0, 1]);
+  await one.check();
 });
 
 test.each([
