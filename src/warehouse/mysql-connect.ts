@@ -9,6 +9,9 @@ import { classify } from './mysql-error.ts';
 import { statementText } from './mysql-text.ts';
 import { type Engine, type Row, type Statement, WarehouseFailure } from './warehouse.ts';
 
+/** A process that sleeps in the middle of a transaction holds its locks no longer; the pool lets go of idle connections before. */
+const ASLEEP_S_MAX = 10;
+
 /** What a text means, what is refused, what is seen and how long it waits must not hang on the server's own settings. */
 const SETTINGS = [
   `SET NAMES utf8mb4 COLLATE utf8mb4_bin, autocommit = 1, time_zone = '+00:00', sql_mode = '${[
@@ -17,7 +20,7 @@ const SETTINGS = [
     'NO_ZERO_DATE',
     'ERROR_FOR_DIVISION_BY_ZERO',
     'NO_ENGINE_SUBSTITUTION',
-  ].join(',')}', innodb_lock_wait_timeout = 5, lock_wait_timeout = 30`,
+  ].join(',')}', innodb_lock_wait_timeout = 5, lock_wait_timeout = 30, wait_timeout = ${ASLEEP_S_MAX}`,
   'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
 ];
 /** The command's byte, the attributes of a query, and room for what a newer protocol adds. */

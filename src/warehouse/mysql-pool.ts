@@ -1,4 +1,4 @@
-// A few connections that are kept between transactions.
+// A few connections that are kept between transactions, until a quiet while has passed.
 // Invariant: at most connectionsMax are there; one is with one holder; one that is not alive is never kept, and one that was
 // idle has answered before it is handed out.
 
@@ -18,22 +18,38 @@ export type MysqlPool = {
   readonly close: () => Promise<void>;
 };
 
+/** Well before the server ends it (mysql-connect), so that it does not count and log a client that broke off. */
+const IDLE_MS_MAX = 5_000;
+
 export function createMysqlPool(config: MysqlConfig, limits: PoolLimits & { readonly log: Log }): MysqlPool {
   const ssl = tlsOptions(config);
-  const idle: MysqlSession[] = [];
+  const idle: { readonly session: MysqlSession; readonly timer: ReturnType<typeof setTimeout> }[] = [];
   const waiting: (() => void)[] = [];
   let takenCount = 0;
   let closed = false;
 
+  const takeIdle = (): MysqlSession | undefined => {
+    const one = idle.pop();
+    clearTimeout(one?.timer);
+    return one?.session;
+  };
   const dropIdle = (): void => {
-    for (const session of idle.splice(0)) session.drop();
+    for (let session = takeIdle(); session !== undefined; session = takeIdle()) session.drop();
+  };
+  const keep = (session: MysqlSession): void => {
+    const leave = (): void => {
+      const index = idle.findIndex((one) => one.session === session);
+      if (index >= 0) idle.splice(index, 1);
+      void session.quit();
+    };
+    idle.push({ session, timer: setTimeout(leave, IDLE_MS_MAX).unref() });
   };
   const connect = async (signal: AbortSignal): Promise<MysqlSession> => {
     const onGone = (): void => limits.log.debug('warehouse_connection_ended', { target: 'warehouse' });
     return await connectMysql(config, { ...limits, ssl, signal, onGone });
   };
   const opened = async (opening: Statement, signal: AbortSignal): Promise<MysqlSession> => {
-    for (let session = idle.pop(); session !== undefined; session = idle.pop()) {
+    for (let session = takeIdle(); session !== undefined; session = takeIdle()) {
       if (!session.alive()) continue;
       try {
         await session.run(opening, signal, limits.connectMsMax);
@@ -73,12 +89,17 @@ export function createMysqlPool(config: MysqlConfig, limits: PoolLimits & { read
     },
     give: (session) => {
       if (closed) void session.quit();
-      else if (session.alive()) idle.push(session);
+      else if (session.alive()) keep(session);
       free();
     },
     close: async () => {
       closed = true;
-      await Promise.all(idle.splice(0).map((session) => session.quit()));
+      await Promise.all(
+        idle.splice(0).map(({ session, timer }) => {
+          clearTimeout(timer);
+          return session.quit();
+        }),
+      );
     },
   };
 }

@@ -18,6 +18,7 @@ export function warehouseSetup(options: {
   readonly batch?: Record<string, unknown>;
   readonly port?: number;
   readonly name?: string;
+  readonly groupId?: string;
 }): LakeSetup {
   const { database, port = database.login.port, ...rest } = options;
   const setup = writeSetup(rest);
