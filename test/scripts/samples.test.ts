@@ -1,9 +1,12 @@
 // The samples: the same on every machine, complete in Kafka exactly once, and with totals one can check.
 
-import { expect, test } from 'bun:test';
+import { expect, setDefaultTimeout, test } from 'bun:test';
 import { makeSamples } from '../../scripts/sample-messages.ts';
 import { produceSamples } from '../../scripts/samples.ts';
 import { startPrivateKafka } from '../helpers/services.ts';
+
+// Bun keeps the default of the helpers for the first file that imports them only.
+setDefaultTimeout(120_000);
 
 test('every run makes the same messages', () => {
   const hash = (): string =>
