@@ -98,10 +98,11 @@ export async function startMysqlServer(place: MysqlPlace): Promise<ProcessRef & 
   initialize(place, files);
   // One that a killed server left stops MySQL while its pid is still a zombie's, or anyone else's by now.
   rmSync(join(folder, 'data', `${socket}.lock`), { force: true });
-  // MariaDB lets a second server write to the same data: this lock, which the server inherits, does not.
+  // MariaDB lets a second server write to the same data: this lock, which the server inherits, does not. One that was killed
+  // holds it until the last of its threads is gone.
   const flock = Bun.which('flock');
   const command = [
-    ...(flock === null ? [] : [flock, '--nonblock', '--no-fork', '--verbose', join(folder, 'lock')]),
+    ...(flock === null ? [] : [flock, '--timeout=5', '--no-fork', '--verbose', join(folder, 'lock')]),
     ...baseCommand(files, join(folder, 'data')),
     `--port=${port}`,
     '--bind-address=127.0.0.1',

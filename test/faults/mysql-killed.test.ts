@@ -1,0 +1,116 @@
+// mysqld killed before, during and after COMMIT, and under load; a server that went back to an older state (PROTOCOL 18): the
+// warehouse waits, reads its positions and goes on, and has every message exactly once.
+
+import { describe, expect, test } from 'bun:test';
+import { changelog } from '../helpers/changelog.ts';
+import { drain, startLake, streamFeed } from '../helpers/ingest.ts';
+import { mysqlEngines, startPrivateMysql } from '../helpers/mysql.ts';
+import { mysqlProxy } from '../helpers/mysql-proxy.ts';
+import { record } from '../helpers/produced.ts';
+import { random } from '../helpers/random.ts';
+import { tempDir, testKafka } from '../helpers/services.ts';
+import { until } from '../helpers/until.ts';
+import { expectAppended, expectFact, factFeed, rowsOf, toWarehouse, warehouseSetup } from '../helpers/warehouse.ts';
+
+async function scene(engine: 'mysql' | 'mariadb') {
+  const chance = random();
+  console.log(`seed ${chance.seed}`);
+  const folder = await tempDir();
+  const server = await startPrivateMysql(engine);
+  const database = await server.createDatabase();
+  const proxy = await mysqlProxy(database.login.port);
+  const kafka = await testKafka();
+  const [topic, streamTopic] = [await kafka.createTopic({ partitions: 2 }), await kafka.createTopic({ partitions: 2 })];
+  const [changes, orders] = [await record(kafka, topic), await record(kafka, streamTopic)];
+  const stream = streamFeed('orders', streamTopic, { destination: 'data_warehouse', mysql_table: 'fact_orders' });
+  const feeds = [factFeed('totals', topic), stream];
+  const setup = warehouseSetup({ folder: folder.path, kafka, database, feeds, port: proxy.port });
+  const restart = async (): Promise<void> => {
+    await server.stop({ signal: 'SIGKILL' });
+    await server.start();
+  };
+  return {
+    ...{ proxy, chance, setup, server, database, restart },
+    send: async (count: number) => {
+      await changes.send(changelog(chance, { count, keys: 30, partitions: 2 }));
+      await orders.send(changelog(chance, { count: count >> 2, keys: 1_000, partitions: 2 }));
+    },
+    check: async () => {
+      await drain(setup, toWarehouse);
+      await expectFact(changes.messages, database, { feed: 'totals', topic }, { kafka });
+      await expectAppended(orders.messages, database, { feed: 'orders', topic: streamTopic }, { kafka });
+    },
+    [Symbol.asyncDispose]: async () => {
+      proxy[Symbol.dispose]();
+      await changes[Symbol.asyncDispose]();
+      await orders[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe.each([...mysqlEngines])('%s', (engine) => {
+  test('the server is killed around COMMIT, and under load', async () => {
+    await using at = await scene(engine);
+    await at.send(50);
+    const lake = startLake(at.setup, ['ingest', ...toWarehouse.args]);
+    await lake.event('batch_committed', 2);
+    const kill = async (): Promise<void> => await at.server.stop({ signal: 'SIGKILL' });
+    for (const strike of [
+      // In the middle of a transaction; before COMMIT is heard; while it is worked on; after it is answered, unheard.
+      { at: 'DELETE f FROM', when: 'after', act: kill },
+      { at: 'COMMIT', when: 'before', act: kill },
+      { at: 'COMMIT', when: 'before', act: () => void kill(), goesOn: true },
+      { at: 'COMMIT', when: 'after', act: kill },
+    ] as const) {
+      const struck = at.proxy.strike(strike);
+      await at.send(100);
+      await struck;
+      await at.restart();
+    }
+    // A MySQL takes four seconds to come back.
+    for (let round = 0; round < (engine === 'mysql' ? 1 : 3); round++) {
+      const sending = (async () => {
+        for (let part = 0; part < 20; part++) await at.send(50);
+      })();
+      const before = at.proxy.seen.length;
+      await until(() => at.proxy.seen.length > before + at.chance.between(5, 40), { timeoutMs: 5_000 }).catch(() => {});
+      await at.restart();
+      await sending;
+    }
+    lake.kill('SIGTERM');
+    const { code, stderr } = await lake.ended;
+    expect([code, stderr]).toEqual([0, expect.stringContaining('"warehouse_waited_for"')]);
+    await at.check();
+  });
+});
+
+test('positions that went back with all rows, as after a fail-over that lost transactions, are followed', async () => {
+  await using at = await scene('mariadb');
+  await at.send(200);
+  await drain(at.setup, toWarehouse);
+  const connection = await at.database.connect({ multipleStatements: true });
+  const tables = (
+    await rowsOf(
+      at.database,
+      "SELECT table_name AS name FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema = DATABASE()",
+    )
+  )
+    .map((row) => String(row['name']))
+    .filter((name) => /^(fact|lake_(positions|tombstones|dead_letters|gaps))/.test(name));
+  for (const name of tables) await connection.query(`CREATE TABLE before_${name} AS SELECT * FROM ${name}`);
+  await at.send(200);
+  const lake = startLake(at.setup, ['ingest', ...toWarehouse.args]);
+  await lake.event('batch_committed', 2);
+  await until(async () => (await rowsOf(at.database, 'SELECT SUM(messages) AS n FROM lake_positions'))[0]?.['n'] === '500');
+  // One transaction, as the replica never saw those of the meantime.
+  const back = tables.map((name) => `DELETE FROM ${name}; INSERT INTO ${name} SELECT * FROM before_${name};`).join(' ');
+  await connection.query(`START TRANSACTION; ${back} COMMIT`);
+  await at.send(100);
+  await lake.event('commit_conflicted');
+  await until(async () => (await rowsOf(at.database, 'SELECT SUM(messages) AS n FROM lake_positions'))[0]?.['n'] === '625');
+  lake.kill('SIGTERM');
+  expect((await lake.ended).code).toBe(0);
+  await at.check();
+});
