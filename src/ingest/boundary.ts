@@ -81,7 +81,7 @@ export class Boundary {
     const { overall, partitions } = standing(reading, cut);
     if (overall === 'before') {
       const behind = [...partitions].filter(([, one]) => one === 'before').map(([partition]) => partition);
-      this.tell(`partitions ${behind.join(',')} have not reached the cut`);
+      this.waits(`partitions ${behind.join(',')} have not reached the cut`);
       return { kind: 'read_on', partitions: behind };
     }
     if (isPending) return { kind: 'make_durable' };
@@ -152,7 +152,8 @@ export class Boundary {
     return made;
   }
 
-  private tell(reason: string): void {
+  /** Says what the period's end waits for, once, when it has waited for long. */
+  waits(reason: string): void {
     const { feed, target, log, nowMs } = this.options;
     if (this.isTold || nowMs() - (this.heldSinceMs ?? nowMs()) < TOLD_AFTER_MS) return;
     this.isTold = true;

@@ -62,8 +62,9 @@ export class Closing {
     try {
       await this.endPeriodOf(run, boundary);
     } catch (error) {
-      // Kafka that is away is asked again.
+      // Kafka that is away is asked again, a full disk tried again.
       if (!(error instanceof LakeError && error.retriable)) throw error;
+      boundary.waits(error.message);
     } finally {
       this.ending.delete(run);
       this.options.changes.notify();

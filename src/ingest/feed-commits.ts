@@ -251,12 +251,12 @@ export class FeedCommits {
       topic: feed.topic,
       ...(more.snapshot === undefined ? {} : { snapshot: more.snapshot }),
       offsets: offsetsOf(ranges),
-      version: answer.version,
+      // A warehouse has neither versions nor files.
+      ...(answer.version === 0 ? {} : { version: answer.version }),
       messages,
       rows: more.rows,
       dead_letters: deadLetters,
-      files: answer.files,
-      bytes: answer.bytes,
+      ...(answer.version === 0 ? {} : { files: answer.files, bytes: answer.bytes }),
       duration_ms: nowMs() - more.startedMs,
     });
     if (deadLetters > 0) log.warn('messages_refused', { feed: feed.name, target, dead_letters: deadLetters });
