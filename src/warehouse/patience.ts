@@ -44,7 +44,7 @@ export async function patiently<T>(work: () => Promise<T>, patience: Patience, s
       if (kind === 'retry') {
         retries += 1;
         if (retries === RETRIES_TOLD) log.warn('warehouse_retried', { ...where, attempt: retries, reason: message });
-        if (retries > RETRIES_MAX) throw noProgress(patience, retries, error);
+        if (retries > (stop.aborted ? RETRIES_TOLD : RETRIES_MAX)) throw noProgress(patience, retries, error);
         await pause(Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(retries, 10)) * (0.5 + Math.random()), signal, null);
       } else if (kind === 'wait' || kind === 'in_doubt') {
         waits += 1;

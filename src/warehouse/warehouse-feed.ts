@@ -3,13 +3,15 @@
 // reading the positions under their locks before anything else is tried (PROTOCOL M2).
 
 import type { Connection } from '../duckdb/connection.ts';
-import { assert } from '../errors.ts';
+import { assert, LakeError } from '../errors.ts';
 import type { CommitAnswer, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { SealOrder } from '../model/cut.ts';
 import type { CommittedRange, Gap } from '../model/log-entry.ts';
 import type { OpenSnapshot, SnapshotRule } from '../model/snapshot.ts';
 import { applyBatch } from './commit-batch.ts';
+import { explained } from './explain.ts';
 import type { FactTable } from './fact-table.ts';
+import { readTable } from './found-table.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { type Patience, patiently } from './patience.ts';
 import {
@@ -71,18 +73,21 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
   const patience: Patience = { ...options.patience, feed };
   const commits = createCommits(options);
   let preparedVersion = -1;
+  /** For as long as it takes; what does not pass is said for a person. */
+  const surely = <T>(work: () => Promise<T>, abort: AbortSignal, subject: string): Promise<T> =>
+    patiently(() => explained({ warehouse, subject, signal: abort }, work), patience, abort);
 
   /** DDL, so outside of any transaction: the tables for the schema that is pinned now. */
   const prepare = async (wanted: Tables | null): Promise<void> => {
     if (wanted === null || wanted.schemaVersion === preparedVersion) return;
-    await patiently(
-      async () => {
-        await setUpFactTable(warehouse, wanted.fact, signal);
-        await warehouse.run(raiseSchemaVersion(options, wanted.schemaVersion), signal);
-      },
-      patience,
-      signal,
-    );
+    const ready = async (): Promise<void> => {
+      // Made anew it would lack all that was committed to it, and nobody would notice.
+      if (hasRows(commits.state()) && (await readTable(warehouse, wanted.fact.name, signal)) === null)
+        throw tableGone(wanted.fact);
+      await setUpFactTable(warehouse, wanted.fact, signal);
+      await warehouse.run(raiseSchemaVersion(options, wanted.schemaVersion), signal);
+    };
+    await surely(ready, signal, `table ${wanted.fact.name} cannot be made ready`);
     preparedVersion = wanted.schemaVersion;
   };
   let open: OpenSnapshot | null = null;
@@ -90,24 +95,21 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
     if (snapshots) open = openSnapshotOf(await warehouse.run(selectOpenSnapshot(feed), signal));
   };
   const read = (): Promise<TargetState> =>
-    patiently(
+    surely(
       async () => {
         await readOpen();
         return await commits.read();
       },
-      patience,
       signal,
+      `the positions of feed ${feed} cannot be read`,
     );
   const commit = (work: Work, abort: AbortSignal): Promise<CommitAnswer> => {
     const doubt = { pending: false };
-    return patiently(() => commits.once(work, abort, doubt), patience, abort).catch((error: unknown) => {
-      if (error instanceof WarehouseFailure) throw warehouseError(error, `a batch of feed ${feed} cannot be committed`);
-      throw error;
-    });
+    return surely(() => commits.once(work, abort, doubt), abort, `a batch of feed ${feed} cannot be committed`);
   };
 
-  await prepare(tables());
   await read();
+  await prepare(tables());
   return {
     name: 'warehouse',
     state: commits.state,
@@ -133,7 +135,7 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
           if (isOutdated()) return await outdated();
           const answer = await commit({ ranges, schemaVersion, inside }, abort);
           // A feed's first rows open its first snapshot.
-          if (open === null) await patiently(readOpen, patience, abort);
+          if (open === null) await surely(readOpen, abort, `the snapshots of feed ${feed} cannot be read`);
           return answer;
         },
         discard: async () => undefined,
@@ -164,6 +166,14 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
     close: async () => undefined,
   };
 }
+
+const hasRows = ({ positions }: TargetState): boolean => [...positions.values()].some(({ totals }) => totals.rows > 0);
+
+const tableGone = ({ feed, name }: FactTable): LakeError =>
+  new LakeError('warehouse_table_differs', `table ${name} is gone, and with it all rows that feed ${feed} committed to it`, {
+    where: { feed, target: 'warehouse' },
+    todo: 'restore it from a backup, or take the feed in again under a new feed_name',
+  });
 
 /** The positions as last seen, and one try at a commit. */
 function createCommits({ warehouse, feed, topic, clusterId, signal }: WarehouseFeedOptions) {

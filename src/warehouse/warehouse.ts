@@ -70,4 +70,5 @@ export const warehouseError = (failure: WarehouseFailure, subject: string): Lake
   new LakeError('warehouse_failed', `${subject}: ${failure.message}${failure.number === null ? '' : ` (${failure.number})`}`, {
     where: { target: 'warehouse' },
     cause: failure,
+    ...(failure.class === 'packet' ? { todo: 'raise max_allowed_packet of the database server above the largest message' } : {}),
   });

@@ -189,6 +189,44 @@ test('a key longer than a warehouse can index is a dead letter in both targets',
   ]);
 });
 
+test('a topic that was made anew is not taken for the old one', async () => {
+  await using at = await scene('mysql', 1);
+  const { topic, database, kafka } = at;
+  const setup = warehouseSetup({ ...at, feeds: [factFeed('totals', topic)] });
+  await kafka.produce(topic, messages(0, 10));
+  await drain(setup, toWarehouse);
+  await kafka.deleteTopic(topic);
+  await kafka.createTopic({ name: topic });
+  for (const count of [5, 20]) {
+    await kafka.produce(topic, messages(1_000, count));
+    const { code, stderr } = await runLake(setup, ['ingest', '--until-caught-up', ...toWarehouse.args]);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/topic_(truncated|recreated)/)]);
+  }
+  expect(await rowsOf(database, 'SELECT COUNT(*) AS n FROM fact_totals WHERE id >= 1000')).toMatchObject([{ n: '0' }]);
+});
+
+test('columns that both targets find at once are in both', async () => {
+  await using at = await scene('mysql', 2);
+  const { topic, sent, database, kafka } = at;
+  const feed = { ...factFeed('totals', topic, { destination: 'both' }), schema: { key_field: 'id' } };
+  const setup = warehouseSetup({ ...at, feeds: [feed], batch: { batch_size: 50 } });
+  for (let round = 0; round < 3; round++) {
+    const value = (id: number): string =>
+      JSON.stringify({
+        id,
+        text: `text ${id}`,
+        ...Object.fromEntries(Array.from({ length: round + 1 }, (_, n) => [`c${n}`, id])),
+      });
+    for (let part = 0; part < 3; part++)
+      await sent.send(messages(round * 300 + part * 100, 100, (id) => ({ partition: id % 2, value: value(id) })));
+    await drain(setup);
+  }
+  await expectFact(sent.messages, database, TOTALS(topic), { kafka });
+  await expectSnapshot(sent.messages, setup.lakePath, 'totals', { kafka, topic });
+  const found = await rowsOf(database, 'SELECT COUNT(c0) AS a, COUNT(c1) AS b, COUNT(c2) AS c FROM fact_totals');
+  expect(found).toMatchObject([{ a: '900', b: '600', c: '300' }]);
+});
+
 test('a table that grows by a column while the pipeline runs grows in MySQL too, and every row is whole', async () => {
   await using at = await scene('mysql', 2);
   const { topic, sent, database, kafka } = at;

@@ -92,7 +92,7 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
     );
     const gone = changes.filter(({ text }) => text === undefined);
     await insert(
-      tables.tombstones ?? '',
+      tables.tombstones ?? '"no table"',
       'id, kafka_partition, kafka_offset, kafka_timestamp',
       gone.map(({ id: key, partition, offset, at }) => [key, partition, offset, at]),
     );

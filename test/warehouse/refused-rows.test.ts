@@ -63,6 +63,38 @@ describe.each([...mysqlEngines])('%s', (engine) => {
     ]);
   });
 
+  test('a fact table that is gone is not made anew in silence: its rows would be missing', async () => {
+    await using at = await feedPlace(engine);
+    const a = await at.writer();
+    await at.commitOf(a, [gone(0, 1)]);
+    await at.sql.query('DROP TABLE fact_totals');
+    // Nothing but a tombstone was committed: nothing is missing.
+    const b = await at.writer();
+    expect(await at.commitOf(b, [row(1, 1)])).toBe('committed');
+    await at.sql.query('DROP TABLE fact_totals');
+    const error = await errorOf(at.writer());
+    expect([error.code, error.message]).toEqual(['warehouse_table_differs', expect.stringContaining('fact_totals is gone')]);
+    expect(await at.rows("SHOW TABLES LIKE 'fact_totals'")).toEqual([]);
+  });
+
+  test('a stream has each message once: one that is there already is a fault, and nothing of its batch is taken', async () => {
+    await using at = await feedPlace(engine, {
+      feed_name: 'totals',
+      feed_type: 'stream',
+      destination: 'both',
+      schema: { fields: { id: 'BIGINT', text: 'VARCHAR', who: 'VARCHAR' } },
+    });
+    const a = await at.writer();
+    expect(await at.commitOf(a, [row(0, 1), row(1, 1)])).toBe('committed');
+    await at.sql.query('UPDATE lake_positions SET position = 1');
+    await a.feed.refresh();
+    const error = await errorOf(at.commit(a, await at.stage([row(1, 1), row(2, 1)])));
+    expect([error.code, error.message]).toEqual(['warehouse_failed', expect.stringContaining('(1062)')]);
+    expect((await at.rows('SELECT kafka_offset AS o FROM fact_totals ORDER BY 1')).map((one) => Number(one['o']))).toEqual([
+      0, 1,
+    ]);
+  });
+
   test('the first and the last instant, the largest numbers and texts that need quotes arrive as they are', async () => {
     const fields = { id: 'BIGINT', text: 'VARCHAR', who: 'VARCHAR' };
     await using at = await feedPlace(engine, { feed_name: 'totals', feed_type: 'table', schema: { key_field: 'id', fields } });
