@@ -25,13 +25,14 @@ export function warehouseTargets(options: {
     eager: true,
     // Each key is sent once for a whole backlog.
     growth: { messages: 10, bytes: 4 },
-    open: async ({ feed, control, clusterId, signal }) => ({
+    open: async ({ feed, control, clusterId, engine, signal }) => ({
       ...DURABLE_AT_ONCE,
       ...(await openWarehouseFeed({
         warehouse,
         feed: feed.name,
         topic: feed.topic,
         clusterId,
+        engine: await engine(),
         tables: tablesOf(feed, control),
         snapshots: feed.type === 'table' ? ruleOf(feed, config.lake.timezone) : null,
         refreshSchema: async () => void (await control.refresh()),
@@ -39,6 +40,8 @@ export function warehouseTargets(options: {
         patience,
         signal,
       })),
+      // Of the schema's log in the lake; nothing of the warehouse's own is left lying about.
+      tidy: control.tidy,
     }),
   };
 }

@@ -6,8 +6,8 @@ import { type OpenSnapshot, periodOf, type SnapshotRule } from '../model/snapsho
 import { mysqlTime } from './audit.ts';
 import type { DimensionTable, FactTable } from './fact-table.ts';
 import { Bisect, type CoordinatesAt, RowsRefused } from './refused-rows.ts';
-import { type BatchRows, factColumns, quotedNames, type Values } from './staged-batch.ts';
-import { type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
+import { type BatchRows, factColumns, quotedNames, type RowSource, type Values } from './staged-batch.ts';
+import { type SqlScalar, type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
 
 export type BatchCommit = {
   readonly feed: string;
@@ -30,16 +30,26 @@ const ROWS_MAX = 1_000;
 export async function applyBatch(tx: Tx, commit: BatchCommit): Promise<void> {
   const { rows, fact } = commit;
   if (fact) await applyRows(tx, commit, fact);
-  const letters = rows.deadLetters.map((values) => [commit.feed, commit.topic, ...values]);
-  await insertAll(tx, commit, DEAD_LETTERS, letters);
+  await insertAll(
+    tx,
+    commit,
+    DEAD_LETTERS,
+    mapped(rows.deadLetters, (values) => [commit.feed, commit.topic, ...values]),
+  );
 }
+
+const mapped = ({ slices }: RowSource, change: (values: Values) => Values): RowSource => ({
+  slices: async function* () {
+    for await (const slice of slices()) yield slice.map(change);
+  },
+});
 
 async function applyRows(tx: Tx, commit: BatchCommit, fact: FactTable): Promise<void> {
   const { rows, snapshots } = commit;
   if (snapshots === null) await insertAll(tx, commit, insertFacts(fact), rows.facts);
   else await applyState(tx, { ...commit, fact }, await openSnapshot(tx, commit, snapshots));
   for (const [index, dimension] of fact.dimensions.entries())
-    await insertAll(tx, commit, insertDimension(dimension), rows.dimensions[index] ?? []);
+    if (rows.dimensions[index]) await insertAll(tx, commit, insertDimension(dimension), rows.dimensions[index]);
 }
 
 /** `first_seen_at` may be NULL in a table that lake did not make. */
@@ -141,7 +151,7 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
     tx,
     commit,
     tombstones,
-    rows.tombstones.map((values) => [feed, ...values]),
+    mapped(rows.tombstones, (values) => [feed, ...values]),
   );
   const columns = factColumns(fact);
   const insert: Insert = {
@@ -159,7 +169,7 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
     tx,
     commit,
     insert,
-    rows.facts.map((values) => [...values, snapshot.date, snapshot.version]),
+    mapped(rows.facts, (values) => [...values, snapshot.date, snapshot.version]),
   );
   await deleteDeleted(tx, commit, { snapshot, hashAt: fact.values.length });
 }
@@ -179,33 +189,38 @@ async function deleteDeleted(
   const { own } = fact;
   const [any] = await tx.rows({ text: 'SELECT 1 AS one FROM lake_tombstones WHERE feed = ? LIMIT 1', values: [feed] });
   if (!any) return;
-  const hashes = [...rows.tombstones.map(([hash]) => hash ?? null), ...rows.facts.map((values) => values[hashAt] ?? null)];
   const later = ['kafka_timestamp', 'kafka_partition', 'kafka_offset'].map((name) => `t.${name}`).join(', ');
   const row = [own.kafkaTimestamp, own.kafkaPartition, own.kafkaOffset].map(({ quoted }) => `f.${quoted}`).join(', ');
-  for (let from = 0; from < hashes.length; from += ROWS_MAX) {
-    const some = hashes.slice(from, from + ROWS_MAX);
-    await tx.change({
-      text: `DELETE f FROM ${fact.quoted} f JOIN lake_tombstones t ON t.feed = ? AND t.key_hash = f.${own.keyHash?.quoted}
+  const deleteOf = async (hashes: readonly SqlScalar[]): Promise<void> => {
+    for (let from = 0; from < hashes.length; from += ROWS_MAX) {
+      const some = hashes.slice(from, from + ROWS_MAX);
+      await tx.change({
+        text: `DELETE f FROM ${fact.quoted} f JOIN lake_tombstones t ON t.feed = ? AND t.key_hash = f.${own.keyHash?.quoted}
         WHERE f.${own.snapshotDate?.quoted} = ? AND f.${own.snapshotVersion?.quoted} = ? AND f.${own.keyHash?.quoted} IN (${marks(some.length)})
           AND (${later}) > (${row})`,
-      values: [feed, snapshot.date, snapshot.version, ...some],
-    });
-  }
+        values: [feed, snapshot.date, snapshot.version, ...some],
+      });
+    }
+  };
+  for await (const slice of rows.tombstones.slices()) await deleteOf(slice.map(([hash]) => hash ?? null));
+  for await (const slice of rows.facts.slices()) await deleteOf(slice.map((values) => values[hashAt] ?? null));
 }
 
 const marks = (count: number): string => Array<string>(count).fill('?').join(', ');
 
 /** Rows in as few statements as their number and the server's packet allow. Throws RowsRefused when messages are to blame. */
-async function insertAll(tx: Tx, { statementBytesMax }: BatchCommit, insert: Insert, rows: readonly Values[]): Promise<void> {
+async function insertAll(tx: Tx, { statementBytesMax }: BatchCommit, insert: Insert, rows: RowSource): Promise<void> {
   const row = `(${marks(insert.columnCount)})`;
   const statementOf = (some: readonly Values[]): Statement => ({
     text: `${insert.head}${Array<string>(some.length).fill(row).join(', ')}${insert.tail}`,
     values: some.flatMap((values) => values.slice(0, insert.columnCount)),
   });
   const bisect = insert.at && new Bisect(tx, insert.at, statementOf);
-  for (const some of statementsOf(rows, statementBytesMax / 2)) {
-    if (bisect) await bisect.insert(some);
-    else await tx.change(statementOf(some));
+  for await (const slice of rows.slices()) {
+    for (const some of statementsOf(slice, statementBytesMax / 2)) {
+      if (!bisect) await tx.change(statementOf(some));
+      else if (!bisect.isFull) await bisect.insert(some);
+    }
     if (bisect?.isFull) break;
   }
   if (bisect && bisect.refused.length > 0) throw new RowsRefused(bisect.refused, bisect.triedCount);

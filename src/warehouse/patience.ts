@@ -71,10 +71,14 @@ const noProgress = (patience: Patience, retries: number, cause: WarehouseFailure
   );
 
 const outOfReach = (patience: Patience, waitedMs: number, cause: WarehouseFailure): LakeError =>
-  new LakeError('warehouse_unreachable', `the warehouse is out of reach for ${Math.round(waitedMs / 1000)} s: ${cause.message}`, {
-    where: placeOf(patience),
-    cause,
-  });
+  new LakeError(
+    'warehouse_unreachable',
+    `the warehouse was waited for in vain for ${Math.round(waitedMs / 1000)} s: ${cause.message}`,
+    {
+      where: placeOf(patience),
+      cause,
+    },
+  );
 
 /** Ends early at `stop`, for one more try. Throws `aborted` when the signal comes first. */
 function pause(delayMs: number, signal: AbortSignal, stop: AbortSignal | null): Promise<void> {

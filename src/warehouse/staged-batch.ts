@@ -13,17 +13,25 @@ import type { SqlScalar } from './warehouse.ts';
 
 export type Values = readonly SqlScalar[];
 
+/** Rows of one kind. They may be asked for again: a transaction is begun anew after a deadlock. */
+export type RowSource = { readonly slices: () => AsyncIterable<readonly Values[]> };
+
 export type BatchRows = {
   /** In the order of `factColumns`; of a table, sorted by key_hash. */
-  readonly facts: readonly Values[];
+  readonly facts: RowSource;
   /** key_hash, partition, offset, timestamp; sorted by key_hash. */
-  readonly tombstones: readonly Values[];
+  readonly tombstones: RowSource;
   /** partition, offset, timestamp, key, value, headers, field, reason, schema version. */
-  readonly deadLetters: readonly Values[];
+  readonly deadLetters: RowSource;
   /** By dimension of the fact table: key, attributes, key_hash, first and last timestamp, then partition and offset of the
    *  newest message; sorted by key_hash. */
-  readonly dimensions: readonly (readonly Values[])[];
+  readonly dimensions: readonly RowSource[];
+  /** Of what the engine keeps for it. Never throws. */
+  readonly drop: () => Promise<void>;
 };
+
+/** A piece of work of the engine that waits its turn. */
+export type EngineQueue = <T>(work: (connection: Connection) => Promise<T>) => Promise<T>;
 
 /** The columns that a batch fills, in order; snapshot columns and what the server fills are not among them. */
 export function factColumns({ values, own }: FactTable): readonly MysqlColumn[] {
@@ -63,34 +71,41 @@ const outOf = ({ name, holds }: MysqlColumn): string => {
 const keyOf = (columns: readonly MysqlColumn[]): string =>
   keyHashSql(columns.flatMap(({ name, holds }) => (isOwn(holds) ? [] : [{ name, type: holds }])));
 
-/** Leaves nothing behind. Throws engine_failed. */
-export async function readBatch(connection: Connection, batch: StagedBatch, fact: FactTable | null): Promise<BatchRows> {
+/** Needs the staged tables no more afterwards. Throws engine_failed. */
+export async function readBatch(
+  connection: Connection,
+  batch: StagedBatch,
+  { fact, engine }: { readonly fact: FactTable | null; readonly engine: EngineQueue },
+): Promise<BatchRows> {
   const { tables } = batch;
+  const { source, drop } = createSources(connection, batch, engine);
   const letters = [...LINEAGE, 'kafka_key', 'value', 'headers', 'field', 'reason', text('schema_version')];
   const deadLetters =
     batch.deadLetters === 0
-      ? []
-      : await select(connection, `${letters.join(', ')} FROM ${tables.deadLetters} ORDER BY kafka_partition, kafka_offset`);
-  if (fact === null) return { facts: [], tombstones: [], deadLetters, dimensions: [] };
-  const dimensions: (readonly Values[])[] = [];
+      ? NO_ROWS
+      : await source(`${letters.join(', ')} FROM ${tables.deadLetters} ORDER BY kafka_partition, kafka_offset`);
+  if (fact === null) return { facts: NO_ROWS, tombstones: NO_ROWS, deadLetters, dimensions: [], drop };
+  const dimensions: RowSource[] = [];
   for (const dimension of fact.dimensions) {
-    dimensions.push(batch.rows === 0 ? [] : await select(connection, dimensionSql(dimension, tables.rows)));
+    dimensions.push(batch.rows === 0 ? NO_ROWS : await source(dimensionSql(dimension, tables.rows)));
   }
   if (fact.kind === 'stream') {
     const columns = [...fact.values.map(outOf), ...LINEAGE].join(', ');
-    const facts = batch.rows === 0 ? [] : await select(connection, `${columns} FROM ${tables.rows}`);
-    return { facts, tombstones: [], deadLetters, dimensions };
+    const facts = batch.rows === 0 ? NO_ROWS : await source(`${columns} FROM ${tables.rows}`);
+    return { facts, tombstones: NO_ROWS, deadLetters, dimensions, drop };
   }
-  return { ...(await readWinners(connection, batch, fact)), deadLetters, dimensions };
+  return { ...(await readWinners(connection, batch, { fact, source })), deadLetters, dimensions, drop };
 }
+
+type Sourcing = (select: string) => Promise<RowSource>;
 
 async function readWinners(
   connection: Connection,
   { id, rows, tables }: StagedBatch,
-  fact: FactTable,
+  { fact, source }: { readonly fact: FactTable; readonly source: Sourcing },
 ): Promise<Pick<BatchRows, 'facts' | 'tombstones'>> {
   // A batch of dead letters alone, before there is a schema.
-  if (rows === 0 && tables.tombstones === null) return { facts: [], tombstones: [] };
+  if (rows === 0 && tables.tombstones === null) return { facts: NO_ROWS, tombstones: NO_ROWS };
   const winners = quoteName(`batch_${id}_winners`);
   const keyColumns = fact.keys.map(({ name }) => name);
   await run(connection, collapseSql({ into: winners, rows: tables.rows, tombstones: tables.tombstones, keyColumns }));
@@ -99,12 +114,47 @@ async function readWinners(
     const columns = [...fact.values.map(outOf), `${hash} AS _hash`, ...LINEAGE].join(', ');
     const gone = [`${hash} AS _hash`, ...LINEAGE].join(', ');
     return {
-      facts: await select(connection, `${columns} FROM ${winners} WHERE NOT ${DELETED_COLUMN} ORDER BY _hash`),
-      tombstones: await select(connection, `${gone} FROM ${winners} WHERE ${DELETED_COLUMN} ORDER BY _hash`),
+      facts: await source(`${columns} FROM ${winners} WHERE NOT ${DELETED_COLUMN} ORDER BY _hash`),
+      tombstones: await source(`${gone} FROM ${winners} WHERE ${DELETED_COLUMN} ORDER BY _hash`),
     };
   } finally {
     await run(connection, `DROP TABLE IF EXISTS ${winners}`);
   }
+}
+
+const inMemory = (rows: readonly Values[]): RowSource => ({
+  slices: async function* () {
+    if (rows.length > 0) yield rows;
+  },
+});
+const NO_ROWS = inMemory([]);
+
+/** Messages of this size are read at once; of more the texts stay in the engine, which spills, and come in slices of this size. */
+const MEMORY_BYTES_MAX = 8 * 1024 * 1024;
+
+function createSources(connection: Connection, { id, bytes, rows, deadLetters }: StagedBatch, engine: EngineQueue) {
+  const made: string[] = [];
+  const sliceRows = Math.max(1, Math.floor(((rows + deadLetters) * MEMORY_BYTES_MAX) / bytes));
+  const source: Sourcing = async (rest) => {
+    if (bytes <= MEMORY_BYTES_MAX) return inMemory(await select(connection, rest));
+    const table = quoteName(`batch_${id}_out_${made.length}`);
+    made.push(table);
+    await run(connection, `CREATE TABLE ${table} AS SELECT ${rest}`);
+    return {
+      slices: async function* () {
+        for (let from = 0; ; from += sliceRows) {
+          const window = `* FROM ${table} WHERE rowid >= ${from} AND rowid < ${from + sliceRows} ORDER BY rowid`;
+          const slice = await engine((own) => select(own, window));
+          if (slice.length === 0) return;
+          yield slice;
+        }
+      },
+    };
+  };
+  const drop = async (): Promise<void> => {
+    for (const table of made.splice(0)) await engine((own) => run(own, `DROP TABLE IF EXISTS ${table}`)).catch(() => undefined);
+  };
+  return { source, drop };
 }
 
 /** Of all rows, not of the winners alone: the first and last time a key was seen, and its newest attributes. */

@@ -30,7 +30,7 @@ import {
 import { RowsRefused } from './refused-rows.ts';
 import { sealSnapshot } from './seal.ts';
 import { setUpFactTable } from './setup-table.ts';
-import { readBatch } from './staged-batch.ts';
+import { type EngineQueue, readBatch } from './staged-batch.ts';
 import { type Row, type Tx, type Warehouse, WarehouseFailure, warehouseError } from './warehouse.ts';
 
 export type WarehouseFeed = {
@@ -41,7 +41,6 @@ export type WarehouseFeed = {
   snapshot(): OpenSnapshot | null;
   seal(order: SealOrder, signal: AbortSignal): Promise<Exclude<CommitAnswer, { kind: 'applied' | 'refused' }>>;
   recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
-  tidy(): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -52,6 +51,8 @@ export type WarehouseFeedOptions = PositionsOf & {
   /** Asks which schema is pinned now. */
   readonly refreshSchema: () => Promise<void>;
   readonly clusterId: string | null;
+  /** Of the pipeline, for this feed alone. */
+  readonly engine: EngineQueue;
   /** null: a stream. */
   readonly snapshots: SnapshotRule | null;
   readonly nowMs: () => number;
@@ -127,18 +128,18 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
       await prepare(wanted);
       const fact = wanted?.fact ?? null;
       assert(fact !== null || batch.rows === 0, `feed ${feed} staged rows before it had a schema`);
-      const rows = await readBatch(connection, batch, fact);
+      const rows = await readBatch(connection, batch, { fact, engine: options.engine });
       const inside = (tx: Tx): Promise<void> =>
         applyBatch(tx, { feed, topic, rows, fact, snapshots, nowMs: nowMs(), statementBytesMax: warehouse.statementBytesMax });
       return {
         commit: async (abort) => {
-          if (isOutdated()) return await outdated();
-          const answer = await commit({ ranges, schemaVersion, inside }, abort);
+          const work = isOutdated() ? outdated() : commit({ ranges, schemaVersion, inside }, abort);
+          const answer = await work.finally(rows.drop);
           // A feed's first rows open its first snapshot.
           if (open === null) await surely(readOpen, abort, `the snapshots of feed ${feed} cannot be read`);
           return answer;
         },
-        discard: async () => undefined,
+        discard: rows.drop,
       };
     },
     recordGaps: async (gaps, abort) => {
@@ -162,7 +163,6 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
       }
       return { kind: 'committed', version: 0, files: 0, bytes: 0, state: await read() };
     },
-    tidy: async () => undefined,
     close: async () => undefined,
   };
 }

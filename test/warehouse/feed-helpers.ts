@@ -66,6 +66,7 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
     const made = await openWarehouseFeed({
       ...{ warehouse, feed: feed.name, topic: feed.topic, clusterId: 'c1', patience, signal: never },
       tables: () => ({ fact, schemaVersion: schemaVersion() }),
+      engine: (work) => work(connection),
       refreshSchema: async () => undefined,
       snapshots: feed.type === 'table' ? { every: { kind: 'day' }, timezone: 'UTC' } : null,
       nowMs: () => NOW_MS,
@@ -74,7 +75,11 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
   };
 
   /** `from`: where the batch begins, by partition; else at its first change. */
-  const stage = async (changes: readonly Change[], from: Readonly<Record<number, number>> = {}): Promise<StagedBatch> => {
+  const stage = async (
+    changes: readonly Change[],
+    from: Readonly<Record<number, number>> = {},
+    bytes = 1,
+  ): Promise<StagedBatch> => {
     const id = `b${batchCount++}`;
     const tables = await createStagedTables(connection, decodePlan(feed, { timezone: 'UTC', schemaVersion: 1 }), id);
     const insert = async (table: string, columns: string, rows: readonly (readonly unknown[])[]): Promise<void> => {
@@ -101,7 +106,7 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
     );
     return {
       ...{ id, feed: feed.name, topic: feed.topic, epoch: 0, schemaVersion: 1, ranges, tables, rows: rows.length },
-      ...{ deadLetters: 0, bytes: 1, eventTime: null },
+      ...{ deadLetters: 0, bytes, eventTime: null },
     };
   };
   const commit = async ({ feed: target }: Writer, batch: StagedBatch): Promise<CommitAnswer> =>

@@ -86,6 +86,7 @@ test.each([...mysqlEngines])('the lake and %s agree on a sealed snapshot', async
     ...{ warehouse: there.warehouse, feed: feed.name, topic: feed.topic, clusterId: 'c1', signal: never, snapshots: rule },
     patience: { log, nowMs: Date.now, stop: never, waitMsMax: null },
     tables: () => ({ fact: tableOf(FEED), schemaVersion: 0 }),
+    engine: (work) => work(connection),
     refreshSchema: async () => undefined,
     nowMs: () => NOW_MS,
   });
