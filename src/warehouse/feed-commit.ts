@@ -1,0 +1,88 @@
+// Where a feed is in the warehouse, as last seen, and one try at a commit of it.
+// Invariant: what is known are positions that a COMMIT confirmed or a read gave back; a COMMIT without an answer is resolved by
+// reading the positions under their locks before anything else is tried (PROTOCOL M2).
+
+import type { CommitAnswer, TargetState } from '../model/batch.ts';
+import type { CommittedRange } from '../model/log-entry.ts';
+import {
+  movedBy,
+  movePositions,
+  outcomeOf,
+  PositionsMoved,
+  type PositionsOf,
+  schemaVersionOf,
+  selectPositions,
+  stateOf,
+} from './positions.ts';
+import { RowsRefused } from './refused-rows.ts';
+import { type Row, type Tx, type Warehouse, WarehouseFailure } from './warehouse.ts';
+
+export type CommitsOptions = PositionsOf & {
+  readonly warehouse: Warehouse;
+  readonly clusterId: string | null;
+  readonly signal: AbortSignal;
+};
+
+/** What a transaction does once the positions are moved. */
+export type Work = {
+  readonly ranges: readonly CommittedRange[];
+  readonly schemaVersion: number | null;
+  readonly inside: (tx: Tx) => Promise<void>;
+};
+
+export type Commits = ReturnType<typeof createCommits>;
+
+/** The positions as last seen, and one try at a commit. */
+export function createCommits({ warehouse, feed, topic, clusterId, signal }: CommitsOptions) {
+  let known: TargetState = { version: 0, epoch: 0, positions: new Map() };
+  let schemaVersionMax = 0;
+
+  const take = (rows: readonly Row[]): void => {
+    known = stateOf(rows);
+    schemaVersionMax = schemaVersionOf(rows);
+  };
+  const read = async (): Promise<TargetState> => {
+    const before = known;
+    const rows = await warehouse.run(selectPositions({ feed, topic }), signal);
+    // What a commit left meanwhile may be newer than what was read.
+    if (known === before) take(rows);
+    return known;
+  };
+  const conflict = (schemaVersion: number | null): CommitAnswer => {
+    const isOld = schemaVersion !== null && schemaVersion < schemaVersionMax;
+    return { kind: 'conflict', reason: isOld ? 'schema' : 'positions', state: known };
+  };
+  const committed = (): CommitAnswer => ({ kind: 'committed', version: 0, files: 0, bytes: 0, state: known });
+
+  /** A COMMIT without an answer before is done when the positions say so. */
+  const once = async (work: Work, abort: AbortSignal, doubt: { pending: boolean }): Promise<CommitAnswer> => {
+    const { ranges, schemaVersion } = work;
+    if (doubt.pending) {
+      // Under their locks: a transaction that is still under way has them.
+      take(await warehouse.transaction((tx) => tx.rows(selectPositions({ feed, topic }, true)), abort));
+      doubt.pending = false;
+      const outcome = outcomeOf(known, ranges);
+      if (outcome === 'committed') return committed();
+      if (outcome === 'moved') return conflict(schemaVersion);
+    }
+    const before = known;
+    try {
+      await warehouse.transaction(async (tx) => {
+        await movePositions(tx, { feed, topic, ranges, known: before, clusterId, schemaVersion });
+        await work.inside(tx);
+      }, abort);
+    } catch (error) {
+      if (error instanceof PositionsMoved) {
+        take(await warehouse.run(selectPositions({ feed, topic }), abort));
+        return conflict(schemaVersion);
+      }
+      if (error instanceof RowsRefused) return { kind: 'refused', rows: error.rows, triedCount: error.triedCount, state: known };
+      // Whatever went wrong on the way to the server may have gone wrong after COMMIT.
+      if (error instanceof WarehouseFailure && (error.class === 'in_doubt' || error.class === 'wait')) doubt.pending = true;
+      throw error;
+    }
+    known = movedBy(before, ranges);
+    return committed();
+  };
+  return { state: (): TargetState => known, read, once };
+}
