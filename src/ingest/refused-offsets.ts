@@ -1,6 +1,7 @@
 // Offsets that a target refused as rows: when they are read again they become dead letters, with the target's own words.
 // Invariant: a reason is kept until the partition's position has passed its offset.
 
+import { assert } from '../errors.ts';
 import type { RefusedRow, TargetState } from '../model/batch.ts';
 
 export class RefusedOffsets {
@@ -13,6 +14,8 @@ export class RefusedOffsets {
       for (const offset of reasons.keys()) if (offset < position) reasons.delete(offset);
     }
     for (const { partition, offset, reason } of rows) {
+      // It was to be a dead letter by now: reading again would never end.
+      assert(this.reasonOf(partition, Number(offset)) === null, `offset ${partition}:${offset} was refused before`);
       const reasons = this.byPartition.get(partition) ?? new Map<number, string>();
       this.byPartition.set(partition, reasons.set(Number(offset), reason));
     }
