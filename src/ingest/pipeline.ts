@@ -11,7 +11,7 @@ import type { Log } from '../log.ts';
 import { type Budget, hasRoom, toRelieve } from './budget.ts';
 import type { Changes } from './changes.ts';
 import { Closing } from './closing.ts';
-import { FEED_ERRORS } from './feed-errors.ts';
+import { FEED_ERRORS, isGivenUp } from './feed-errors.ts';
 import type { FeedRun } from './feed-run.ts';
 import { type Goal, inStep, measureGoal, missingTopics } from './goal.ts';
 import { Membership } from './membership.ts';
@@ -251,7 +251,7 @@ class Pipeline {
   }
 
   private failed(run: FeedRun, error: unknown): void {
-    if (this.stopping && error instanceof LakeError && error.code === 'warehouse_unreachable') {
+    if (this.stopping && isGivenUp(error)) {
       // What is in hand is read again by the next run.
       this.options.log.warn('batch_given_up', { feed: run.feed.name, code: error.code, reason: error.message });
       return;

@@ -8,6 +8,7 @@ import type { Feed } from '../model/feed.ts';
 import { openWarehouse } from '../warehouse/open-warehouse.ts';
 import { patiently } from '../warehouse/patience.ts';
 import { setUpWarehouse } from '../warehouse/setup.ts';
+import { isGivenUp } from './feed-errors.ts';
 import { lakeTargets } from './lake-target.ts';
 import type { PipelineResult, Progress } from './pipeline.ts';
 import { STALLED_MS_MAX } from './stall.ts';
@@ -61,11 +62,19 @@ export async function runPipelines(options: PipelinesOptions): Promise<readonly 
 /** A run until caught up gives up a little before it would be said to stall (ingest/stall): the reason is then the right one. */
 const WAIT_MS_MAX = STALLED_MS_MAX - 20_000;
 
+/** A server that hangs is given up this long after the run was told to stop; what was in hand is read again by the next one. */
+const STOP_MS_MAX = 10_000;
+
 async function runWarehouse(options: PipelinesOptions, onProgress: (progress: Progress) => void): Promise<PipelineResult> {
   const { config, store, log, nowMs, newId, untilCaughtUp } = options;
   const feeds = options.feeds.warehouse;
   const ended = new AbortController();
   const abort = AbortSignal.any([options.abort, ended.signal]);
+  let late: ReturnType<typeof setTimeout> | undefined;
+  const stopping = (): void => {
+    late = setTimeout(() => ended.abort(), STOP_MS_MAX);
+  };
+  options.stop.addEventListener('abort', stopping, { once: true });
   const patience = { log, nowMs, stop: options.stop, waitMsMax: untilCaughtUp ? WAIT_MS_MAX : null };
   const ofServer = { ...patience, feed: null };
   try {
@@ -77,9 +86,12 @@ async function runWarehouse(options: PipelinesOptions, onProgress: (progress: Pr
     return await runTarget({ ...options, feeds, abort, onProgress, targets }).finally(() => ended.abort());
   } catch (error) {
     // Told to stop while it waited for the server: nothing was taken, nothing is lost.
-    if (!options.stop.aborted || !(error instanceof LakeError) || error.code !== 'warehouse_unreachable') throw error;
+    if (!options.stop.aborted || !isGivenUp(error)) throw error;
     log.warn('warehouse_given_up', { target: 'warehouse', code: error.code, reason: error.message });
     return { messages: new Map(), failures: new Map() };
+  } finally {
+    clearTimeout(late);
+    options.stop.removeEventListener('abort', stopping);
   }
 }
 

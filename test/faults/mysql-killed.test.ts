@@ -86,6 +86,21 @@ describe.each([...mysqlEngines])('%s', (engine) => {
   });
 });
 
+test('a run that is told to stop while the server hangs ends all the same, and nothing is lost', async () => {
+  await using at = await scene('mariadb');
+  await at.send(50);
+  const lake = startLake(at.setup, ['ingest', ...toWarehouse.args]);
+  await lake.event('batch_committed', 2);
+  const struck = at.proxy.strike({ at: 'INSERT INTO `fact_totals`', when: 'before', act: at.server.pause, goesOn: true });
+  await at.send(100);
+  await struck;
+  lake.kill('SIGTERM');
+  const { code, stderr } = await lake.ended;
+  expect([code, stderr]).toEqual([0, expect.stringContaining('"batch_given_up"')]);
+  at.server.resume();
+  await at.check();
+});
+
 test('positions that went back with all rows, as after a fail-over that lost transactions, are followed', async () => {
   await using at = await scene('mariadb');
   await at.send(200);
