@@ -139,6 +139,21 @@ describe.each(mysqlEngines)('%s', (engine) => {
     }
   });
 
+  test('a connection that is not needed for a while is let go, with a goodbye, and made anew', async () => {
+    await using database = await testMysql(engine);
+    const watcher = await database.connect();
+    let ended = 0;
+    const log = { ...silent, debug: () => void ended++ };
+    await using warehouse = await openOn({ options: { log } }, database);
+    const threadOf = async () => (await warehouse.run(sql('SELECT CONNECTION_ID() AS id'), never))[0]?.['id'];
+    const thread = await threadOf();
+    const abortedCount = async () => JSON.stringify((await watcher.query("SHOW GLOBAL STATUS LIKE 'Aborted_clients'"))[0]);
+    const before = await abortedCount();
+    await until(() => ended === 1, { timeoutMs: 9_000 });
+    expect(await threadOf()).not.toBe(thread as never);
+    expect(await abortedCount()).toBe(before);
+  });
+
   test('the server is killed while COMMIT is under way: in doubt', async () => {
     await using server = await startPrivateMysql(engine);
     const database = await server.createDatabase();
