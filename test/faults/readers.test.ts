@@ -12,6 +12,25 @@ import { until } from '../helpers/until.ts';
 
 type Look = { readonly rows: number; readonly distinct: number; readonly promised: number | null; readonly error?: string };
 
+function startReader(how: string, lakePath: string) {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, '../helpers/reader-child.ts'), how, lakePath, 'orders'], {
+    stdout: 'pipe',
+    stderr: 'inherit',
+  });
+  let text = '';
+  const read = (async () => {
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stdout) text += decoder.decode(chunk, { stream: true });
+  })();
+  return {
+    lines: (): string[] => text.split('\n').slice(0, -1),
+    end: async (): Promise<void> => {
+      child.kill('SIGTERM');
+      await read;
+    },
+  };
+}
+
 test('readers see every commit whole and once', async () => {
   await using folder = await tempDir();
   const kafka = await testKafka();
@@ -21,14 +40,13 @@ test('readers see every commit whole and once', async () => {
   const lake = startLake(setup, ['ingest']);
   await sent.send(messages(0, 100));
   await lake.event('batch_committed');
-  const readers = ['glob', 'log'].map((how) =>
-    Bun.spawn([process.execPath, join(import.meta.dir, '../helpers/reader-child.ts'), how, setup.lakePath, 'orders'], {
-      stdout: 'pipe',
-      stderr: 'inherit',
-    }),
-  );
-  for (let id = 100; id < 8_000; id += 100)
+  const readers = ['glob', 'log'].map((how) => startReader(how, setup.lakePath));
+  for (let id = 100; id < 8_000; id += 100) {
     await sent.send(messages(id, 100, (one) => ({ partition: one % 2, ...(one % 40 ? {} : { value: '[]' }) })));
+    // However fast they are taken in, both readers look now and then.
+    const wanted = Math.floor(id / 800);
+    if (id % 800 === 0) await until(() => readers.every(({ lines }) => lines().length >= wanted), { timeoutMs: 60_000 });
+  }
   await until(async () => {
     const { positions } = await stateOf(setup.lakePath, 'orders');
     return [...positions.values()].reduce((sum, { totals }) => sum + totals.messages, 0) === 8_000;
@@ -36,11 +54,8 @@ test('readers see every commit whole and once', async () => {
   lake.kill('SIGTERM');
   expect((await lake.ended).code).toBe(0);
   for (const reader of readers) {
-    reader.kill('SIGTERM');
-    const looks = (await new Response(reader.stdout).text())
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as Look);
+    await reader.end();
+    const looks = reader.lines().map((line) => JSON.parse(line) as Look);
     expect(looks.filter(({ error }) => error !== undefined)).toEqual([]);
     expect(looks.length).toBeGreaterThan(5);
     expect(looks.filter(({ rows, distinct }) => rows !== distinct)).toEqual([]);

@@ -32,7 +32,15 @@ export async function recordSet(messages: readonly Message[], options: SetOption
   const records = Buffer.from(buffer);
   const nextOffset = nextOffsetOf(records);
   if (nextOffset === null) throw new Error('no complete record batch was encoded');
-  return { topic: 'orders', partition, records, nextOffset, endOffset: nextOffset, abortedTransactions: [], isCurrent: () => true };
+  return {
+    topic: 'orders',
+    partition,
+    records,
+    nextOffset,
+    endOffset: nextOffset,
+    abortedTransactions: [],
+    isCurrent: () => true,
+  };
 }
 
 export const TRANSACTIONAL = 0x10;
