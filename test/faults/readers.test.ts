@@ -1,7 +1,7 @@
 // Readers beside a busy ingest, one that globs and one that follows the log (PROTOCOL 9): no row twice, no row that goes away
 // again, no file that is not there.
 
-import { expect, test } from 'bun:test';
+import { afterAll, expect, test } from 'bun:test';
 import { join } from 'node:path';
 import { expectExactlyOnce } from '../helpers/expect-exactly-once.ts';
 import { startLake, streamFeed, writeSetup } from '../helpers/ingest.ts';
@@ -12,11 +12,17 @@ import { until } from '../helpers/until.ts';
 
 type Look = { readonly rows: number; readonly distinct: number; readonly promised: number | null; readonly error?: string };
 
+const started = new Set<Bun.Subprocess>();
+afterAll(() => {
+  for (const child of started) child.kill('SIGKILL');
+});
+
 function startReader(how: string, lakePath: string) {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, '../helpers/reader-child.ts'), how, lakePath, 'orders'], {
     stdout: 'pipe',
     stderr: 'inherit',
   });
+  started.add(child);
   let text = '';
   const read = (async () => {
     const decoder = new TextDecoder();
