@@ -79,7 +79,11 @@ function parse(terminal: Terminal): { command: Command | null; flags: Flags } {
     }
     throw new LakeError('usage', `there is no command ${word} (there are: ${COMMANDS.join(', ')})${didYouMean(word, COMMANDS)}`);
   }
-  guarded(() => program.runMatchedCommand());
+  const options = [...program.globalCommand.options, ...program.matchedCommand.options];
+  guarded(
+    () => program.runMatchedCommand(),
+    options.map(({ rawName }) => rawName.split(' ')[0] ?? rawName),
+  );
   return { command: chosen, flags };
 }
 
@@ -122,12 +126,17 @@ function textArguments(argv: readonly string[]): string[] {
 
 const TEXT_MARK = '\u0001';
 
-function guarded<T>(work: () => T): T {
+/** `flags`: those there are, for one that is not. */
+function guarded<T>(work: () => T, flags: readonly string[] = []): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof Error && error.name === 'CACError') throw new LakeError('usage', error.message);
-    throw error;
+    if (!(error instanceof Error) || error.name !== 'CACError') throw error;
+    // cac tells it in camel case.
+    const unknown = /^Unknown option `(--?\w+)`$/.exec(error.message)?.[1];
+    if (unknown === undefined) throw new LakeError('usage', error.message);
+    const flag = unknown.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new LakeError('usage', `there is no flag ${flag}${didYouMean(flag, flags)}`);
   }
 }
 

@@ -44,8 +44,11 @@ export async function runPipelines(options: PipelinesOptions): Promise<readonly 
     one.catch((error: unknown) => {
       // Said at once: the other pipeline may run for weeks. The one of a process is said when it ends.
       if (!isOne) {
-        const [code, reason] = error instanceof LakeError ? [error.code, error.message] : ['bug', String(error)];
-        log.error('pipeline_stopped', { target: index === 0 ? 'lake' : 'warehouse', code, reason });
+        const known = error instanceof LakeError ? { code: error.code, reason: error.message, todo: error.todo } : null;
+        log.error('pipeline_stopped', {
+          target: index === 0 ? 'lake' : 'warehouse',
+          ...(known ?? { code: 'bug', reason: String(error) }),
+        });
       }
       throw error;
     }),
@@ -87,7 +90,7 @@ async function runWarehouse(options: PipelinesOptions, onProgress: (progress: Pr
   } catch (error) {
     // Told to stop while it waited for the server: nothing was taken, nothing is lost.
     if (!options.stop.aborted || !isGivenUp(error)) throw error;
-    log.warn('warehouse_given_up', { target: 'warehouse', code: error.code, reason: error.message });
+    log.warn('warehouse_given_up', { target: 'warehouse', code: error.code, reason: error.message, todo: error.todo });
     return { messages: new Map(), failures: new Map() };
   } finally {
     clearTimeout(late);

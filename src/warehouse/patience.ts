@@ -53,7 +53,8 @@ export async function patiently<T>(work: () => Promise<T>, patience: Patience, s
           throw outOfReach(patience, nowMs() - sinceMs, error);
         if (nowMs() - toldMs >= TOLD_EVERY_MS) {
           toldMs = nowMs();
-          log.warn('warehouse_waited_for', { ...where, number, reason: message });
+          const todo = 'start the database server, or correct warehouse.host and warehouse.port; what is in the lake goes on';
+          log.warn('warehouse_waited_for', { ...where, ...(number === null ? {} : { number }), reason: message, todo });
         }
         await pause(Math.min(WAIT_MS_MAX, WAIT_MS_MIN * 2 ** Math.min(waits - 1, 10)), signal, stop);
       } else throw error;

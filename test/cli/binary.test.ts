@@ -47,6 +47,7 @@ describe('the binary alone', () => {
 
   test.each([
     [['bogus'], 'there is no command bogus'],
+    [['ingest', '--untill-caught-up'], 'there is no flag --untill-caught-up; did you mean "--until-caught-up"?'],
     [['ingets'], 'did you mean'],
     [['ingest', '--nope'], '--nope'],
     [['ingest', '--mode', 'fast'], 'it takes all, lake, warehouse'],
