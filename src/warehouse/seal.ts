@@ -36,7 +36,7 @@ export async function sealSnapshot(sealing: Sealing, signal: AbortSignal): Promi
   const parts = partsOf(sealing.fact);
   const isDone = await patiently(() => warehouse.transaction((tx) => begin(tx, sealing, copyId), signal));
   if (isDone === 'sealed') return;
-  if (isDone === 'other_copy') await emptyCopy(sealing, parts, signal);
+  if (isDone === 'other_copy') await emptyCopy(sealing, { parts, copyId }, signal);
   await copyRows(sealing, { parts, copyId }, signal);
   const totals = await patiently(() => totalsOf(sealing, parts, signal));
   await patiently(() => warehouse.transaction((tx) => finish(tx, sealing, { copyId, ...totals }), signal));
@@ -67,12 +67,14 @@ async function begin(tx: Tx, sealing: Sealing, copyId: string): Promise<'sealed'
     });
     return 'copy';
   }
+  // Without positions, until its rows are gone: who comes after a kill in between must empty it as well.
+  const isSame = found['positions'] === positions;
   await tx.change({
     text: `UPDATE lake_snapshots SET positions = ?, copy_id = ?, boundary_ms = ?, created_at = ?
       WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? AND state = 'opening'`,
-    values: [positions, copyId, endsAtMs, mysqlTime(nowMs()), feed, date, version],
+    values: [isSame ? positions : null, copyId, endsAtMs, mysqlTime(nowMs()), feed, date, version],
   });
-  return found['positions'] === positions ? 'copy' : 'other_copy';
+  return isSame ? 'copy' : 'other_copy';
 }
 
 /** The positions are locked, and must be those of the order: the rows beneath them are what is copied. */
@@ -93,27 +95,42 @@ async function stateNow(tx: Tx, feed: string, name: SnapshotName): Promise<strin
   return row ? String(row['state']) : null;
 }
 
-/** Rows of a copy that was begun at other positions. */
-async function emptyCopy(
-  { warehouse, fact, order, patiently }: Sealing,
-  { date, version }: Parts,
-  signal: AbortSignal,
-): Promise<void> {
+type Copy = { readonly parts: Parts; readonly copyId: string };
+
+/** Locks the copy against who may take it over. Throws PositionsMoved when someone has. */
+async function checkOwner(tx: Tx, { feed, order }: Sealing, copyId: string): Promise<void> {
+  const { date, version } = order.cut.opens;
+  const [owner] = await tx.rows({
+    text: 'SELECT copy_id FROM lake_snapshots WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? LOCK IN SHARE MODE',
+    values: [feed, date, version],
+  });
+  if (owner?.['copy_id'] !== copyId) throw new PositionsMoved();
+}
+
+/** Rows of a copy that was begun at other positions; it has none of its own until they are gone. */
+async function emptyCopy(sealing: Sealing, { parts, copyId }: Copy, signal: AbortSignal): Promise<void> {
+  const { warehouse, feed, fact, order, patiently } = sealing;
   const { opens } = order.cut;
   const statement: Statement = {
-    text: `DELETE FROM ${fact.quoted} WHERE ${date} = ? AND ${version} = ? LIMIT ${CHUNK_ROWS}`,
+    text: `DELETE FROM ${fact.quoted} WHERE ${parts.date} = ? AND ${parts.version} = ? LIMIT ${CHUNK_ROWS}`,
     values: [opens.date, opens.version],
   };
-  while ((await patiently(() => warehouse.transaction((tx) => tx.change(statement), signal))) > 0);
+  const deleteChunk = async (tx: Tx): Promise<number> => {
+    await checkOwner(tx, sealing, copyId);
+    return await tx.change(statement);
+  };
+  while ((await patiently(() => warehouse.transaction(deleteChunk, signal))) > 0);
+  const emptied: Statement = {
+    text: `UPDATE lake_snapshots SET positions = ?
+      WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? AND state = 'opening' AND copy_id = ?`,
+    values: [positionsText(order.positions), feed, opens.date, opens.version, copyId],
+  };
+  if ((await patiently(() => warehouse.transaction((tx) => tx.change(emptied), signal))) !== 1) throw new PositionsMoved();
 }
 
 /** In the order of ids, each chunk a transaction of its own, which first sees that the copy is still this one's. */
-async function copyRows(
-  sealing: Sealing,
-  { parts, copyId }: { readonly parts: Parts; readonly copyId: string },
-  signal: AbortSignal,
-): Promise<void> {
-  const { warehouse, feed, fact, order, patiently } = sealing;
+async function copyRows(sealing: Sealing, { parts, copyId }: Copy, signal: AbortSignal): Promise<void> {
+  const { warehouse, fact, order, patiently } = sealing;
   const { sealed, cut } = order;
   const { opens } = cut;
   const id = fact.own.id.quoted;
@@ -129,11 +146,7 @@ async function copyRows(
     const begun = after;
     await patiently(() =>
       warehouse.transaction(async (tx) => {
-        const [owner] = await tx.rows({
-          text: `SELECT copy_id FROM lake_snapshots WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? LOCK IN SHARE MODE`,
-          values: [feed, opens.date, opens.version],
-        });
-        if (owner?.['copy_id'] !== copyId) throw new PositionsMoved();
+        await checkOwner(tx, sealing, copyId);
         await tx.change({
           text: `INSERT INTO ${fact.quoted} (${parts.copied}, ${parts.date}, ${parts.version})
             SELECT ${parts.copied}, ?, ? ${from} AND s.${id} <= ? ON DUPLICATE KEY UPDATE ${id} = ${fact.quoted}.${id}`,
@@ -166,8 +179,9 @@ async function totalsOf({ warehouse, fact, order }: Sealing, { date, version }: 
 async function finish(tx: Tx, sealing: Sealing, done: Totals & { readonly copyId: string }): Promise<void> {
   const { feed, order, nowMs } = sealing;
   const { sealed, cut, kind } = order;
-  await checkPositions(tx, sealing);
+  // A COMMIT without an answer may have done it; positions may have gone on since.
   if ((await stateNow(tx, feed, sealed)) === 'sealed') return;
+  await checkPositions(tx, sealing);
   const now = mysqlTime(nowMs());
   const old = await tx.change({
     text: `UPDATE lake_snapshots SET state = 'sealed', cut_kind = ?, positions = ?, row_count = ?, checksum = ?, missed = ?, sealed_at = ?

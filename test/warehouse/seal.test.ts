@@ -181,6 +181,41 @@ for (const engine of mysqlEngines) {
       expect(await table.shown('2025-01-29')).toEqual([{ n: 3, sum: '3' }] as never);
     });
 
+    test('who comes after a kill in the midst of taking them away takes the rest away', async () => {
+      await using table = await openTable(3);
+      await table.sql.query(
+        'INSERT INTO lake_snapshots (feed, snapshot_date, snapshot_version, state, boundary_ms, positions, copy_id) VALUES (?)',
+        [['summary', '2025-01-29', 1, 'opening', 0, '{"0":"3"}', 'x']],
+      );
+      await table.sql.query(
+        "INSERT INTO fact_summary (user_id, transaction_count, snapshot_date, snapshot_version, key_hash, kafka_partition, kafka_offset, kafka_timestamp) VALUES ('gone', 5, '2025-01-29', 1, UNHEX(SHA2('gone', 256)), 0, 1, '2025-01-28'), ('u1', 99, '2025-01-29', 1, UNHEX(SHA2('u1', 256)), 0, 1, '2025-01-28')",
+      );
+      const killed = async (): Promise<void> => {
+        throw new Error('killed');
+      };
+      await expect(table.seal(orderAt({ 0: 10n, 1: 7n }), table.warehouse, killed)).rejects.toThrow('killed');
+      await table.seal(orderAt({ 0: 10n, 1: 7n }));
+      expect(await table.shown('2025-01-29')).toEqual([{ n: 3, sum: '3' }] as never);
+    });
+
+    test('who has lost the copy deletes none of its rows', async () => {
+      await using table = await openTable(3);
+      await table.sql.query(
+        'INSERT INTO lake_snapshots (feed, snapshot_date, snapshot_version, state, boundary_ms, positions, copy_id) VALUES (?)',
+        [['summary', '2025-01-29', 1, 'opening', 0, '{"0":"3"}', 'x']],
+      );
+      const other = await table.open();
+      let isOver = false;
+      const overtaken = async (): Promise<void> => {
+        if (isOver) return;
+        isOver = true;
+        await table.seal(orderAt({ 0: 10n, 1: 7n }), other);
+      };
+      await expect(table.seal(orderAt({ 0: 10n, 1: 7n }), table.warehouse, overtaken)).rejects.toBeInstanceOf(PositionsMoved);
+      expect(await table.shown('2025-01-29')).toEqual([{ n: 3, sum: '3' }] as never);
+      expect((await table.states()).map(([, state]) => state)).toEqual(['sealed', 'open']);
+    });
+
     test('a copy that was begun at the same positions goes on', async () => {
       await using table = await openTable(7_000);
       let works = 0;
