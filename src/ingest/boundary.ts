@@ -8,13 +8,12 @@ import type { Log } from '../log.ts';
 import { type Cut, type PartitionFacts, planCut, type SealOrder, standing } from '../model/cut.ts';
 import { type Offset, toOffset } from '../model/offsets.ts';
 import type { OpenSnapshot, SnapshotRule } from '../model/snapshot.ts';
-import type { TakeLimit } from './stage.ts';
+import { NO_LIMIT, type TakeLimit } from './stage.ts';
 import type { SealAnswer, TargetName } from './target.ts';
 
 /** Messages of the next period that come before the clock does are held from here on: clocks differ, but not by more. */
 const HOLD_MS = 10_000;
 const TOLD_AFTER_MS = 10_000;
-const NO_LIMIT: TakeLimit = { offset: null, beforeMs: null };
 
 export type BoundaryOptions = {
   readonly feed: string;

@@ -23,10 +23,10 @@ export class SchemaGrown extends Error {}
 
 /** Where a take ends before its record set does: at this offset, or at the first record of this time or later. */
 export type TakeLimit = { readonly offset: bigint | null; readonly beforeMs: number | null };
-const NO_LIMIT: TakeLimit = { offset: null, beforeMs: null };
+export const NO_LIMIT: TakeLimit = { offset: null, beforeMs: null };
 
 /** Before all timestamps that a message can have. */
-const NEVER_MS = Number(KAFKA_MS_MIN);
+const NEVER_MS = KAFKA_MS_MIN;
 
 /** Runs one piece of DuckDB work at a time; work of a dropped batch is skipped by its owner. */
 export type WorkQueue = <T>(work: (connection: Connection) => Promise<T>) => Promise<T>;
@@ -87,10 +87,11 @@ export class Stage {
   /** Takes the records at or beyond `position`, up to the limit. With `check`, the record at its offset must be the one committed
    *  before. Returns the next position. */
   take(fetched: Fetched, position: bigint, check: LastMessage | null, limit: TakeLimit = NO_LIMIT): bigint {
-    if (fetched.nextOffset <= position && !check) return later(position, fetched.nextOffset);
+    if (fetched.nextOffset <= position && !check) return position;
     const batch = this.batchFor();
     const progress = progressOf(batch, fetched.partition, toOffset(position));
     const last = new LastSeen();
+    this.builder.partition = fetched.partition;
     const isTable = this.options.highestMs !== null;
     let highestMs = this.highestMs.get(fetched.partition) ?? this.options.highestMs?.(fetched.partition) ?? NEVER_MS;
     // Numbers: record-batch.ts has seen that offsets are exact as such, and this is done for every record.
@@ -112,7 +113,8 @@ export class Stage {
           progress.timestampMsMax = part.timestampMs;
         if (isTable && isTime && part.timestampMs > highestMs) highestMs = part.timestampMs;
         if (part.valueLength < 0) progress.tombstones++;
-        if (part.valueLength >= 0 || isTable) this.append(bytes, part, { partition: fetched.partition, highestMs });
+        if (isTable) this.builder.effectiveMs = highestMs;
+        if (part.valueLength >= 0 || isTable) this.append(bytes, part);
         last.set(bytes, part);
       },
     };
@@ -204,10 +206,8 @@ export class Stage {
     return this.open;
   }
 
-  private append(bytes: Buffer, part: RecordParts, { partition, highestMs }: { partition: number; highestMs: number }): void {
-    this.builder.partition = partition;
-    this.builder.effectiveMs = highestMs;
-    const reason = this.refused.reasonOf(partition, part.offset);
+  private append(bytes: Buffer, part: RecordParts): void {
+    const reason = this.refused.reasonOf(this.builder.partition, part.offset);
     if (part.valueLength < 0) this.builder.tombstone(bytes, part);
     else if (reason !== null) this.builder.refuse(bytes, part, reason);
     else this.builder.record(bytes, part);
