@@ -78,6 +78,7 @@ async function runWarehouse(options: PipelinesOptions, onProgress: (progress: Pr
     late = setTimeout(() => ended.abort(), STOP_MS_MAX);
   };
   options.stop.addEventListener('abort', stopping, { once: true });
+  if (options.stop.aborted) stopping();
   const patience = { log, nowMs, stop: options.stop, waitMsMax: untilCaughtUp ? WAIT_MS_MAX : null };
   const ofServer = { ...patience, feed: null };
   try {

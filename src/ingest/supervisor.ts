@@ -59,8 +59,9 @@ export async function runTarget(options: IngestOptions): Promise<PipelineResult>
   const sealed = collectEvery(GARBAGE_BYTES, options.collectGarbage);
   const engine = () => workQueue(database);
   const parts = { options, admin: broker.admin, cluster, engine, decode, flush, changes, sealed };
-  const { runs, failures } = await openRuns(options.feeds, parts);
+  const runs: FeedRun[] = [];
   await using _logs = { [Symbol.asyncDispose]: () => closeAll(runs) };
+  const failures = await openRuns(options.feeds, parts, runs);
   // Awaited here: what is opened above must outlive it.
   return await runPipeline({
     config,
@@ -93,9 +94,8 @@ type RunParts = {
   readonly sealed: (bytes: number) => void;
 };
 
-/** A feed that cannot be opened is left out; the others run. */
-async function openRuns(feeds: readonly Feed[], parts: RunParts): Promise<{ runs: FeedRun[]; failures: Map<string, LakeError> }> {
-  const runs: FeedRun[] = [];
+/** Into `runs`, to be closed whatever comes. A feed that cannot be opened is left out; the others run. */
+async function openRuns(feeds: readonly Feed[], parts: RunParts, runs: FeedRun[]): Promise<Map<string, LakeError>> {
   const failures = new Map<string, LakeError>();
   for (const feed of feeds) {
     try {
@@ -111,7 +111,7 @@ async function openRuns(feeds: readonly Feed[], parts: RunParts): Promise<{ runs
       failures.set(feed.name, error);
     }
   }
-  return { runs, failures };
+  return failures;
 }
 
 async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {

@@ -5,6 +5,7 @@
 import { type OpenSnapshot, periodOf, type SnapshotRule } from '../model/snapshot.ts';
 import { mysqlTime } from './audit.ts';
 import type { DimensionTable, FactTable } from './fact-table.ts';
+import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { Bisect, type CoordinatesAt, RowsRefused } from './refused-rows.ts';
 import { type BatchRows, factColumns, quotedNames, type RowSource, type Values } from './staged-batch.ts';
 import { type SqlScalar, type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
@@ -112,15 +113,8 @@ const coordinatesOf = ({ values, own }: FactTable): CoordinatesAt => {
  * writers of one table, with different partitions, would not see each other's row and tombstone of one key.
  */
 async function openSnapshot(tx: Tx, { feed, nowMs }: BatchCommit, rule: SnapshotRule): Promise<OpenSnapshot> {
-  const select: Statement = {
-    text: 'SELECT snapshot_date, snapshot_version, boundary_ms FROM lake_snapshots WHERE open_feed = ? FOR UPDATE',
-    values: [feed],
-  };
-  const [row] = await tx.rows(select);
-  if (row) {
-    const [date, version] = [String(row['snapshot_date']), Number(row['snapshot_version'])];
-    return { date, version, endsAtMs: Number(row['boundary_ms']) };
-  }
+  const open = openSnapshotOf(await tx.rows(selectOpenSnapshot(feed, true)));
+  if (open) return open;
   const { date, version, endsAtMs } = periodOf(nowMs, rule);
   const insert: Statement = {
     text: `INSERT INTO lake_snapshots (feed, snapshot_date, snapshot_version, state, boundary_ms, opened_at) VALUES (?, ?, ?, 'open', ?, ?)`,

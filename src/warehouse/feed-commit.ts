@@ -81,7 +81,12 @@ export function createCommits({ warehouse, feed, topic, clusterId, signal }: Com
       if (error instanceof WarehouseFailure && (error.class === 'in_doubt' || error.class === 'wait')) doubt.pending = true;
       throw error;
     }
-    known = movedBy(before, ranges);
+    if (known === before) known = movedBy(before, ranges);
+    else {
+      // Read meanwhile, with this commit or without it. Should the answer fail, the positions tell.
+      doubt.pending = true;
+      take(await warehouse.run(selectPositions({ feed, topic }), abort));
+    }
     return committed();
   };
   return { state: (): TargetState => known, read, once };

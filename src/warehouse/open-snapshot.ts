@@ -3,9 +3,10 @@
 import type { OpenSnapshot } from '../model/snapshot.ts';
 import type { Row, Statement } from './warehouse.ts';
 
-export const selectOpenSnapshot = (feed: string): Statement => ({
+/** `lock`: against writers of the same table with other partitions. */
+export const selectOpenSnapshot = (feed: string, lock = false): Statement => ({
   text: `SELECT DATE_FORMAT(snapshot_date, '%Y-%m-%d') AS snapshot_date, snapshot_version, boundary_ms
-    FROM lake_snapshots WHERE feed = ? AND state = 'open'`,
+    FROM lake_snapshots WHERE open_feed = ?${lock ? ' FOR UPDATE' : ''}`,
   values: [feed],
 });
 

@@ -48,6 +48,7 @@ export async function patiently<T>(work: () => Promise<T>, patience: Patience, s
         await pause(Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(retries, 10)) * (0.5 + Math.random()), signal, null);
       } else if (kind === 'wait' || kind === 'in_doubt') {
         waits += 1;
+        retries = 0;
         sinceMs ??= nowMs();
         if (stop.aborted || (patience.waitMsMax !== null && nowMs() - sinceMs >= patience.waitMsMax))
           throw outOfReach(patience, nowMs() - sinceMs, error);

@@ -19,7 +19,7 @@ import { gapRange, insertGap, PositionsMoved, type PositionsOf, raiseSchemaVersi
 import { sealSnapshot } from './seal.ts';
 import { setUpFactTable } from './setup-table.ts';
 import { type EngineQueue, readBatch } from './staged-batch.ts';
-import { type Tx, type Warehouse, WarehouseFailure, warehouseError } from './warehouse.ts';
+import type { Tx, Warehouse } from './warehouse.ts';
 
 export type WarehouseFeed = {
   readonly name: 'warehouse';
@@ -116,11 +116,10 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
     seal: async (order, abort) => {
       const fact = tables()?.fact;
       assert(fact, `feed ${feed} is sealed before it had a schema`);
-      const again = <T>(work: () => Promise<T>): Promise<T> => patiently(work, patience, abort);
+      const again = <T>(work: () => Promise<T>): Promise<T> => surely(work, abort, `a snapshot of feed ${feed} cannot be sealed`);
       try {
         await sealSnapshot({ warehouse, feed, topic, fact, order, nowMs, patiently: again }, abort);
       } catch (error) {
-        if (error instanceof WarehouseFailure) throw warehouseError(error, `a snapshot of feed ${feed} cannot be sealed`);
         if (!(error instanceof PositionsMoved)) throw error;
         return { kind: 'conflict', reason: 'positions', state: await read() };
       }
