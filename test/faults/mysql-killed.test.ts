@@ -2,50 +2,26 @@
 // warehouse waits, reads its positions and goes on, and has every message exactly once.
 
 import { describe, expect, test } from 'bun:test';
-import { changelog } from '../helpers/changelog.ts';
-import { drain, startLake, streamFeed } from '../helpers/ingest.ts';
+import { drain, startLake } from '../helpers/ingest.ts';
 import { mysqlEngines, startPrivateMysql } from '../helpers/mysql.ts';
-import { mysqlProxy } from '../helpers/mysql-proxy.ts';
-import { record } from '../helpers/produced.ts';
-import { random } from '../helpers/random.ts';
-import { tempDir, testKafka } from '../helpers/services.ts';
 import { until } from '../helpers/until.ts';
-import { expectAppended, expectFact, factFeed, rowsOf, toWarehouse, warehouseSetup } from '../helpers/warehouse.ts';
+import { rowsOf, toWarehouse } from '../helpers/warehouse.ts';
+import { warehouseScene } from '../helpers/warehouse-scene.ts';
 
 async function scene(engine: 'mysql' | 'mariadb') {
-  const chance = random();
-  console.log(`seed ${chance.seed}`);
-  const folder = await tempDir();
   const server = await startPrivateMysql(engine);
-  const database = await server.createDatabase();
-  const proxy = await mysqlProxy(database.login.port);
-  const kafka = await testKafka();
-  const [topic, streamTopic] = [await kafka.createTopic({ partitions: 2 }), await kafka.createTopic({ partitions: 2 })];
-  const [changes, orders] = [await record(kafka, topic), await record(kafka, streamTopic)];
-  const stream = streamFeed('orders', streamTopic, { destination: 'data_warehouse', mysql_table: 'fact_orders' });
-  const feeds = [factFeed('totals', topic), stream];
-  const setup = warehouseSetup({ folder: folder.path, kafka, database, feeds, port: proxy.port });
-  const restart = async (): Promise<void> => {
-    await server.stop({ signal: 'SIGKILL' });
-    await server.start();
-  };
+  const inside = await warehouseScene(await server.createDatabase());
   return {
-    ...{ proxy, chance, setup, server, database, restart },
-    send: async (count: number) => {
-      await changes.send(changelog(chance, { count, keys: 30, partitions: 2 }));
-      await orders.send(changelog(chance, { count: count >> 2, keys: 1_000, partitions: 2 }));
+    ...inside,
+    server,
+    restart: async (): Promise<void> => {
+      await server.stop({ signal: 'SIGKILL' });
+      await server.start();
     },
-    check: async () => {
-      await drain(setup, toWarehouse);
-      await expectFact(changes.messages, database, { feed: 'totals', topic }, { kafka });
-      await expectAppended(orders.messages, database, { feed: 'orders', topic: streamTopic }, { kafka });
-    },
-    [Symbol.asyncDispose]: async () => {
-      proxy[Symbol.dispose]();
-      await changes[Symbol.asyncDispose]();
-      await orders[Symbol.asyncDispose]();
+    check: () => inside.check(inside.setup),
+    [Symbol.asyncDispose]: async (): Promise<void> => {
+      await inside[Symbol.asyncDispose]();
       await server[Symbol.asyncDispose]();
-      await folder[Symbol.asyncDispose]();
     },
   };
 }

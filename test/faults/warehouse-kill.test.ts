@@ -2,21 +2,17 @@
 // exactly once afterwards.
 
 import { describe, expect, test } from 'bun:test';
-import { changelog } from '../helpers/changelog.ts';
-import { drain, type RunningLake, startLake, streamFeed } from '../helpers/ingest.ts';
+import { type RunningLake, startLake } from '../helpers/ingest.ts';
 import { mysqlEngines, testMysql } from '../helpers/mysql.ts';
-import { mysqlProxy } from '../helpers/mysql-proxy.ts';
-import { record } from '../helpers/produced.ts';
-import { random } from '../helpers/random.ts';
-import { tempDir, testKafka } from '../helpers/services.ts';
 import { until } from '../helpers/until.ts';
-import { expectAppended, expectFact, factFeed, toWarehouse, warehouseSetup } from '../helpers/warehouse.ts';
+import { toWarehouse } from '../helpers/warehouse.ts';
+import { warehouseScene } from '../helpers/warehouse-scene.ts';
 
 /** In the order of the transaction; each comes in every one of the batches below, but for the first three, which come once. */
 const FIRST = ['CREATE TABLE `fact_totals`', 'INSERT INTO lake_positions', 'INSERT INTO lake_snapshots'];
 const EACH = [
   'UPDATE lake_positions',
-  'FROM lake_snapshots WHERE open_feed',
+  "WHERE open_feed = 'totals' FOR UPDATE",
   'INSERT INTO lake_tombstones',
   'INSERT INTO `fact_totals`',
   'DELETE f FROM',
@@ -25,36 +21,15 @@ const EACH = [
 ];
 
 async function scene(engine: 'mysql' | 'mariadb') {
-  const chance = random();
-  console.log(`seed ${chance.seed}`);
-  const folder = await tempDir();
   const database = await testMysql(engine);
-  const proxy = await mysqlProxy(database.login.port);
-  const kafka = await testKafka();
-  const [topic, streamTopic] = [await kafka.createTopic({ partitions: 2 }), await kafka.createTopic({ partitions: 2 })];
-  const [changes, orders] = [await record(kafka, topic), await record(kafka, streamTopic)];
-  const stream = streamFeed('orders', streamTopic, { destination: 'data_warehouse', mysql_table: 'fact_orders' });
-  const feeds = [factFeed('totals', topic), stream];
-  const setup = warehouseSetup({ folder: folder.path, kafka, database, feeds, port: proxy.port, batch: { batch_size: 200 } });
-  const direct = warehouseSetup({ folder: folder.path, kafka, database, feeds, name: 'direct.json' });
+  const inside = await warehouseScene(database, { batch_size: 200 });
   return {
-    ...{ proxy, chance, setup },
-    send: async (count: number) => {
-      await changes.send(changelog(chance, { count, keys: 30, partitions: 2 }));
-      await orders.send(changelog(chance, { count: count >> 2, keys: 1_000, partitions: 2 }));
-    },
-    check: async () => {
-      await drain(direct, toWarehouse);
-      await expectFact(changes.messages, database, { feed: 'totals', topic }, { kafka });
-      await expectAppended(orders.messages, database, { feed: 'orders', topic: streamTopic }, { kafka });
-    },
-    start: () => startLake(setup, ['ingest', '--until-caught-up', ...toWarehouse.args]),
-    [Symbol.asyncDispose]: async () => {
-      proxy[Symbol.dispose]();
-      await changes[Symbol.asyncDispose]();
-      await orders[Symbol.asyncDispose]();
+    ...inside,
+    check: () => inside.check(inside.direct),
+    start: () => startLake(inside.setup, ['ingest', '--until-caught-up', ...toWarehouse.args]),
+    [Symbol.asyncDispose]: async (): Promise<void> => {
+      await inside[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
-      await folder[Symbol.asyncDispose]();
     },
   };
 }

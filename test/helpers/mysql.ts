@@ -9,7 +9,7 @@ import type { MysqlEngine } from '../../scripts/service/mysql-files.ts';
 import { type MysqlLogin, startMysqlServer } from '../../scripts/service/mysql-server.ts';
 import { endProcess, endWithParent, freePort, isAlive, type ProcessRef } from '../../scripts/service/process.ts';
 import { uniqueName } from './kafka.ts';
-import { baseFolder } from './services.ts';
+import { baseFolder, type PrivateServer } from './services.ts';
 
 export const mysqlEngines: readonly MysqlEngine[] = ['mysql', 'mariadb'];
 
@@ -77,20 +77,11 @@ export async function testMysql(engine: MysqlEngine = 'mysql'): Promise<TestData
   return await createDatabase(engine, await login, true);
 }
 
-export type PrivateMysql = {
+export type PrivateMysql = PrivateServer & {
   readonly engine: MysqlEngine;
   readonly login: MysqlLogin;
   /** A fresh database; it goes with the server. */
   readonly createDatabase: () => Promise<TestDatabase>;
-  readonly pid: () => number;
-  /** SIGTERM by default; SIGKILL for a crash. Resolves when the process is gone. */
-  readonly stop: (options?: { readonly signal?: NodeJS.Signals }) => Promise<void>;
-  /** On the same port with the same data; resolves when it answers. */
-  readonly start: () => Promise<void>;
-  /** Connected but silent (SIGSTOP), and back. */
-  readonly pause: () => void;
-  readonly resume: () => void;
-  readonly [Symbol.asyncDispose]: () => Promise<void>;
 };
 
 /** A server for one test that stops, kills or pauses it; up in about 4 s (MariaDB: 1 s). `settings` are its own options. */

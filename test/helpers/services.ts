@@ -36,18 +36,20 @@ export function testKafka(): Promise<TestKafka> {
   return shared;
 }
 
-export type PrivateKafka = TestKafka & {
-  readonly port: number;
+/** A server for one test. */
+export type PrivateServer = {
   readonly pid: () => number;
   /** SIGTERM by default; SIGKILL for a crash. Resolves when the process is gone. */
   readonly stop: (options?: { readonly signal?: NodeJS.Signals }) => Promise<void>;
-  /** On the same port with the same data. */
+  /** On the same port with the same data; resolves when it answers. */
   readonly start: () => Promise<void>;
   /** Connected but silent (SIGSTOP), and back. */
   readonly pause: () => void;
   readonly resume: () => void;
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 };
+
+export type PrivateKafka = TestKafka & PrivateServer & { readonly port: number };
 
 /** A Kafka for one test that stops, kills or pauses its broker; up in about 3 s. `await using`. */
 export async function startPrivateKafka(): Promise<PrivateKafka> {
