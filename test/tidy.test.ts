@@ -7,7 +7,19 @@ const ROOT = resolve(import.meta.dir, '..');
 const SOURCE = join(ROOT, 'src');
 
 /** A folder may import itself and those after it; `errors` and `log` are files. */
-const LAYERS = ['main', 'cli', 'commands', 'service', 'ingest', 'broker|lake|warehouse', 'duckdb', 'config', 'model', 'errors'];
+const LAYERS = [
+  'main',
+  'cli',
+  'commands',
+  'service',
+  'operations',
+  'ingest',
+  'broker|lake|warehouse',
+  'duckdb',
+  'config',
+  'model',
+  'errors',
+];
 const layerOf = (file: string): number => {
   const name = relative(SOURCE, file).split('/')[0]?.replace(/\.ts$/, '') ?? '';
   if (name === 'log' || name === 'version') return LAYERS.length - 1;

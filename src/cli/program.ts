@@ -1,9 +1,10 @@
 // The command line: cac declares it, a command's own file runs it, exit.ts says what went wrong.
 
 import { cac } from 'cac';
+import type { CommandSpec } from '../commands/command.ts';
 import { type CommandContext, oneOf } from '../commands/context.ts';
-import { feedsCommand } from '../commands/feeds.ts';
-import { ingestCommand } from '../commands/ingest.ts';
+import { feeds } from '../commands/feeds.ts';
+import { ingest } from '../commands/ingest.ts';
 import { OVERRIDE_FLAGS } from '../config/overrides.ts';
 import { didYouMean } from '../config/suggest.ts';
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
@@ -16,10 +17,12 @@ import { createProgress } from './progress.ts';
 import type { Terminal } from './terminal.ts';
 
 type Flags = Readonly<Record<string, unknown>>;
-type Command = (context: CommandContext) => Promise<ExitCode>;
+type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string[] };
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
-const COMMANDS = ['ingest', 'feeds'];
+/** In the order of `lake --help`. */
+const COMMANDS: readonly CommandSpec[] = [ingest, feeds];
+const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */
 export async function runProgram(terminal: Terminal): Promise<ExitCode> {
@@ -28,14 +31,18 @@ export async function runProgram(terminal: Terminal): Promise<ExitCode> {
     const { command, flags } = parse(terminal);
     if (command === null) return EXIT.done;
     level = oneOf(text(flags, 'logLevel') ?? 'info', LEVELS, '--log-level');
-    return await command(contextOf(terminal, flags, level));
+    return await command.run(contextOf(terminal, { flags, args: command.args }, level));
   } catch (error) {
     terminal.stderr.write(renderError(error, level, paintFor(terminal)));
     return exitCodeOf(error);
   }
 }
 
-function contextOf(terminal: Terminal, flags: Flags, level: LogLevel): CommandContext {
+function contextOf(
+  terminal: Terminal,
+  { flags, args }: { readonly flags: Flags; readonly args: readonly string[] },
+  level: LogLevel,
+): CommandContext {
   const format = oneOf<LogFormat>(text(flags, 'logFormat') ?? 'pretty', ['pretty', 'json'], '--log-format');
   const progress = createProgress(terminal, () => log);
   const log = createLog({
@@ -47,6 +54,7 @@ function contextOf(terminal: Terminal, flags: Flags, level: LogLevel): CommandCo
   });
   const { env, nowMs, newId, stop, abort, collectGarbage, stdout, stderr } = terminal;
   return {
+    args,
     flags: { text: (name) => text(flags, name), list: (name) => list(flags, name), has: (name) => flags[name] === true },
     configPath: text(flags, 'config') ?? 'feeds.json',
     overrides: Object.fromEntries(OVERRIDE_FLAGS.map(({ name }) => [name, text(flags, name)])),
@@ -56,10 +64,10 @@ function contextOf(terminal: Terminal, flags: Flags, level: LogLevel): CommandCo
   };
 }
 
-function parse(terminal: Terminal): { command: Command | null; flags: Flags } {
+function parse(terminal: Terminal): { command: Chosen | null; flags: Flags } {
   const program = cac('lake');
-  let chosen: Command | null = null;
-  const choose = (command: Command): void => {
+  let chosen: Chosen | null = null;
+  const choose = (command: Chosen): void => {
     chosen = command;
   };
   declare(program, choose);
@@ -77,7 +85,8 @@ function parse(terminal: Terminal): { command: Command | null; flags: Flags } {
       program.outputHelp();
       return { command: null, flags };
     }
-    throw new LakeError('usage', `there is no command ${word} (there are: ${COMMANDS.join(', ')})${didYouMean(word, COMMANDS)}`);
+    const verbs = COMMANDS.map(verbOf);
+    throw new LakeError('usage', `there is no command ${word} (there are: ${verbs.join(', ')})${didYouMean(word, verbs)}`);
   }
   const options = [...program.globalCommand.options, ...program.matchedCommand.options];
   guarded(
@@ -87,30 +96,23 @@ function parse(terminal: Terminal): { command: Command | null; flags: Flags } {
   return { command: chosen, flags };
 }
 
-function declare(program: ReturnType<typeof cac>, choose: (command: Command) => void): void {
+function declare(program: ReturnType<typeof cac>, choose: (command: Chosen) => void): void {
   program.option('--config <file>', 'The configuration', { default: 'feeds.json' });
   program.option('--json', 'One JSON document on stdout');
   program.option('--log-format <format>', 'pretty or json', { default: 'pretty' });
   program.option('--log-level <level>', 'error, warn, info or debug', { default: 'info' });
   program.option('--version', 'Version, commit and runtimes');
   for (const { flag, place } of OVERRIDE_FLAGS) program.option(`${flag} <value>`, `Instead of ${place} in the file`);
-  program
-    .command('ingest', 'Move messages from Kafka into the lake, exactly once')
-    .option('--mode <mode>', 'all, lake or warehouse', { default: 'all' })
-    .option('--feed <names>', 'Only these feeds, separated by commas')
-    .option('--until-caught-up', 'End when everything that is in Kafka now is in')
-    .option('--on-gap <action>', 'stop or record, when Kafka has already deleted messages', { default: 'stop' })
-    .example('  lake ingest')
-    .example('  lake ingest --feed customer_events --until-caught-up')
-    .example('  lake ingest --feed customer_events --on-gap record')
-    .action(() => choose(ingestCommand));
-  program
-    .command('feeds <action> [name]', 'list, check or enable feeds')
-    .example('  lake feeds list')
-    .example('  lake feeds check --config feeds.json')
-    .example('  lake feeds enable customer_events')
-    .action((action: string, name: string | undefined) => choose((context) => feedsCommand(context, action, name)));
+  for (const { usage, summary, options, examples, run } of COMMANDS) {
+    const command = program.command(usage, summary);
+    for (const { flag, text, ...more } of options) command.option(flag, text, more);
+    for (const example of examples) command.example(`  ${example}`);
+    // One argument a word of the usage, then the options.
+    command.action((...given: unknown[]) => choose({ run, args: given.slice(0, -1).flat().filter(isText).map(unmarked) }));
+  }
 }
+
+const isText = (value: unknown): value is string => typeof value === 'string';
 
 const EXAMPLES_AND_EXITS = {
   title: 'Exit codes',
@@ -125,6 +127,7 @@ function textArguments(argv: readonly string[]): string[] {
 }
 
 const TEXT_MARK = '\u0001';
+const unmarked = (word: string): string => word.replaceAll(TEXT_MARK, '');
 
 /** `flags`: those there are, for one that is not. */
 function guarded<T>(work: () => T, flags: readonly string[] = []): T {
@@ -144,7 +147,7 @@ function text(flags: Flags, name: string): string | undefined {
   const value = flags[name];
   if (value === undefined || value === true || value === false) return undefined;
   if (Array.isArray(value)) throw new LakeError('usage', `--${name} is given ${value.length} times`);
-  return String(value).replaceAll(TEXT_MARK, '');
+  return unmarked(String(value));
 }
 
 const list = (flags: Flags, name: string): readonly string[] =>

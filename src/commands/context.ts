@@ -14,6 +14,8 @@ export type Table = {
 };
 
 export type CommandContext = {
+  /** The words after the verb. */
+  readonly args: readonly string[];
   readonly flags: {
     /** The value as typed; undefined when the flag is not given. */
     text(name: string): string | undefined;

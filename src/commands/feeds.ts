@@ -5,9 +5,19 @@ import { EXIT, type ExitCode, LakeError } from '../errors.ts';
 import { openLakeFeed } from '../lake/lake.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import { readFeedState } from '../lake/read-log.ts';
+import type { CommandSpec } from './command.ts';
 import { type CommandContext, chosenFeeds, configOf, oneOf } from './context.ts';
 
-export async function feedsCommand(context: CommandContext, action: string, name: string | undefined): Promise<ExitCode> {
+export const feeds: CommandSpec = {
+  usage: 'feeds <action> [name]',
+  summary: 'list, check or enable feeds',
+  options: [],
+  examples: ['lake feeds list', 'lake feeds check --config feeds.json', 'lake feeds enable customer_events'],
+  run,
+};
+
+function run(context: CommandContext): ExitCode | Promise<ExitCode> {
+  const [action = '', name] = context.args;
   switch (oneOf(action, ['list', 'check', 'enable'], 'the action of lake feeds')) {
     case 'list':
       return list(context);
@@ -19,7 +29,7 @@ export async function feedsCommand(context: CommandContext, action: string, name
 }
 
 function list(context: CommandContext): ExitCode {
-  const feeds = configOf(context).feeds.map(({ name, type, topic, destination, enabled, fields }) => {
+  const listed = configOf(context).feeds.map(({ name, type, topic, destination, enabled, fields }) => {
     return { feed: name, type, topic, destination, enabled, fields: fields?.map((field) => field.name) ?? null };
   });
   context.print({
@@ -32,7 +42,7 @@ function list(context: CommandContext): ExitCode {
         { title: 'enabled' },
         { title: 'fields' },
       ],
-      rows: feeds.map((feed) => [
+      rows: listed.map((feed) => [
         feed.feed,
         feed.type,
         feed.topic,
@@ -41,7 +51,7 @@ function list(context: CommandContext): ExitCode {
         feed.fields?.join(' ') ?? 'inferred',
       ]),
     },
-    json: feeds,
+    json: listed,
   });
   return EXIT.done;
 }

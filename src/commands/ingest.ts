@@ -6,9 +6,27 @@ import { runPipelines } from '../ingest/run-pipelines.ts';
 import type { TargetName } from '../ingest/target.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import type { Feed } from '../model/feed.ts';
+import type { CommandSpec } from './command.ts';
 import { type CommandContext, chosenFeeds, configOf, oneOf } from './context.ts';
 
-export async function ingestCommand(context: CommandContext): Promise<ExitCode> {
+export const ingest: CommandSpec = {
+  usage: 'ingest',
+  summary: 'Move messages from Kafka into the lake and the warehouse, exactly once',
+  options: [
+    { flag: '--mode <mode>', text: 'all, lake or warehouse', default: 'all' },
+    { flag: '--feed <names>', text: 'Only these feeds, separated by commas' },
+    { flag: '--until-caught-up', text: 'End when everything that is in Kafka now is in' },
+    { flag: '--on-gap <action>', text: 'stop or record, when Kafka has already deleted messages', default: 'stop' },
+  ],
+  examples: [
+    'lake ingest',
+    'lake ingest --feed customer_events --until-caught-up',
+    'lake ingest --feed customer_events --on-gap record',
+  ],
+  run,
+};
+
+async function run(context: CommandContext): Promise<ExitCode> {
   const { flags, log } = context;
   const mode = oneOf(flags.text('mode') ?? 'all', ['all', 'lake', 'warehouse'], '--mode');
   const onGap = oneOf(flags.text('onGap') ?? 'stop', ['stop', 'record'], '--on-gap');
