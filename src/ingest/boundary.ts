@@ -7,7 +7,8 @@ import type { Cuts } from '../lake/cuts.ts';
 import type { Log } from '../log.ts';
 import { type Cut, type PartitionFacts, planCut, type SealOrder, standing } from '../model/cut.ts';
 import { type Offset, toOffset } from '../model/offsets.ts';
-import type { OpenSnapshot, SnapshotRule } from '../model/snapshot.ts';
+import type { OpenSnapshot } from '../model/snapshot.ts';
+import type { SnapshotRules } from '../model/snapshot-rules.ts';
 import { NO_LIMIT, type TakeLimit } from './stage.ts';
 import type { SealAnswer, TargetName } from './target.ts';
 
@@ -21,7 +22,8 @@ export type BoundaryOptions = {
   readonly snapshot: () => OpenSnapshot | null;
   readonly seal: (order: SealOrder, signal: AbortSignal) => Promise<SealAnswer>;
   readonly cuts: Cuts;
-  readonly rule: SnapshotRule;
+  /** As pinned at this moment, by whoever runs with the newest configuration. */
+  readonly rules: () => Promise<SnapshotRules>;
   /** Kafka's last stable offsets, and then its first offsets at or after an instant. Throws kafka_unreachable. */
   readonly ask: (boundaryMs: number) => Promise<ReadonlyMap<number, Omit<PartitionFacts, 'position'>>>;
   readonly log: Log;
@@ -120,7 +122,7 @@ export class Boundary {
 
   /** Made once a boundary, by whichever target comes first. */
   private async cutAt(snapshot: OpenSnapshot, taken: ReadonlyMap<number, Offset>): Promise<Cut> {
-    const { cuts, feed, target, rule, nowMs, log } = this.options;
+    const { cuts, feed, target, rules, nowMs, log } = this.options;
     if (this.cut?.boundaryMs === snapshot.endsAtMs) return this.cut;
     const found = await cuts.read(snapshot.endsAtMs);
     if (found) {
@@ -140,7 +142,7 @@ export class Boundary {
       partitions,
       nextBoundaryMs: await cuts.next(snapshot.endsAtMs),
       clockMs: nowMs(),
-      rule,
+      rules: await rules(),
       by: target,
     });
     const made = await cuts.make(planned);

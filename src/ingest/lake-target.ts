@@ -11,7 +11,7 @@ import type { Feed, FieldType } from '../model/feed.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import type { Offset } from '../model/offsets.ts';
 import { pinnedFields } from './feed-schema.ts';
-import { ruleOf } from './snapshot-rule.ts';
+import { rulesOf } from './pins.ts';
 import type { WorkQueue } from './stage.ts';
 import { DURABLE_AT_ONCE, type Target } from './target.ts';
 
@@ -76,7 +76,7 @@ async function openTable({ feed, config, control, admin, engine }: TargetParts):
     keyColumns: feed.keyFields,
     keyTypes: () => keyTypesOf(feed, control),
     columns: () => columnsOf(feed, control),
-    rule: ruleOf(feed, config.lake.timezone),
+    rules: () => rulesOf({ feed, control, timezone: config.lake.timezone }),
     publishEveryMs: batch.batchTimeoutSeconds * 1000,
     deltaBytesMax: DELTA_BATCHES_MAX * batch.batchBytes,
     caughtUp: (positions) => isCaughtUp(positions, () => topicBounds(admin, config.kafka, feed.topic)),

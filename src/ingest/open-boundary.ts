@@ -4,17 +4,19 @@ import type { KafkaAdmin } from '../broker/client.ts';
 import { offsetsAt, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
 import { openCuts } from '../lake/cuts.ts';
+import type { LakeFeed } from '../lake/lake.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
 import { Boundary } from './boundary.ts';
-import { ruleOf } from './snapshot-rule.ts';
+import { rulesOf } from './pins.ts';
 import type { Target } from './target.ts';
 
 /** null: a stream has no snapshots. */
 export function openBoundary(parts: {
   readonly feed: Feed;
   readonly target: Target;
+  readonly control: LakeFeed;
   readonly store: ObjectStore;
   readonly config: Config;
   readonly admin: KafkaAdmin;
@@ -22,7 +24,7 @@ export function openBoundary(parts: {
   readonly log: Log;
   readonly nowMs: () => number;
 }): Boundary | null {
-  const { feed, target, store, config, admin, newId, log, nowMs } = parts;
+  const { feed, target, control, store, config, admin, newId, log, nowMs } = parts;
   const { snapshot, seal } = target;
   if (feed.type !== 'table' || !snapshot || !seal) return null;
   return new Boundary({
@@ -31,7 +33,10 @@ export function openBoundary(parts: {
     snapshot,
     seal,
     cuts: openCuts({ store, feed: feed.name, newId }),
-    rule: ruleOf(feed, config.lake.timezone),
+    rules: async () => {
+      await control.refresh();
+      return rulesOf({ feed, control, timezone: config.lake.timezone });
+    },
     ask: async (boundaryMs) => {
       // In this order: what arrives in between would lie below the cut.
       const bounds = await topicBounds(admin, config.kafka, feed.topic);

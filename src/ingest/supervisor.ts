@@ -19,6 +19,7 @@ import { feedSchema } from './feed-schema.ts';
 import { feedStarts } from './feed-start.ts';
 import type { TargetKind } from './lake-target.ts';
 import { openBoundary } from './open-boundary.ts';
+import { pinTable } from './pins.ts';
 import { type PipelineResult, type Progress, runPipeline } from './pipeline.ts';
 import { Stage, type WorkQueue } from './stage.ts';
 
@@ -130,6 +131,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
       log[level](event, { feed: feed.name, version: fields.version, reason: fields.detail }),
   });
   checkSource(feed, control.state(), cluster);
+  await pinTable({ feed, control, timezone: config.lake.timezone, log, nowMs, signal: abort });
   const schema = feedSchema({ feed, lake: control, timezone: config.lake.timezone, log, signal: abort });
   await schema.pinDeclared();
   const target = await targets.open({ feed, config, control, clusterId: cluster, admin, engine: parts.engine, signal: abort });
@@ -144,7 +146,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
     admin,
     target,
     control,
-    boundary: openBoundary({ feed, target, store, config, admin, newId, log, nowMs }),
+    boundary: openBoundary({ feed, target, control, store, config, admin, newId, log, nowMs }),
     stage: new Stage({
       feed: feed.name,
       topic: feed.topic,

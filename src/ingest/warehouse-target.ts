@@ -9,7 +9,7 @@ import type { Warehouse } from '../warehouse/warehouse.ts';
 import { openWarehouseFeed } from '../warehouse/warehouse-feed.ts';
 import { pinnedFields } from './feed-schema.ts';
 import type { TargetKind } from './lake-target.ts';
-import { ruleOf } from './snapshot-rule.ts';
+import { rulesOf } from './pins.ts';
 import { DURABLE_AT_ONCE } from './target.ts';
 
 export function warehouseTargets(options: {
@@ -34,7 +34,7 @@ export function warehouseTargets(options: {
         clusterId,
         engine: await engine(),
         tables: tablesOf(feed, control),
-        snapshots: feed.type === 'table' ? ruleOf(feed, config.lake.timezone) : null,
+        snapshots: feed.type === 'table' ? () => rulesOf({ feed, control, timezone: config.lake.timezone }) : null,
         refreshSchema: async () => void (await control.refresh()),
         nowMs: patience.nowMs,
         patience,

@@ -14,8 +14,9 @@ import type { FieldType } from '../model/feed.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
-import { type OpenSnapshot, periodOf, type SnapshotRule } from '../model/snapshot.ts';
+import type { OpenSnapshot } from '../model/snapshot.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
+import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
 import type { WriterAnswer } from './feed-writer.ts';
 import { type Collapsed, type Engine, KeyedState } from './keyed-state.ts';
 import type { LakeFeed } from './lake.ts';
@@ -45,7 +46,8 @@ export type LakeTableOptions = {
   readonly keyTypes: () => readonly FieldType[];
   /** Of the data file, by the schema that is pinned now; null: none is. */
   readonly columns: () => { readonly schemaVersion: number; readonly columns: readonly Column[] } | null;
-  readonly rule: SnapshotRule;
+  /** As pinned now. */
+  readonly rules: () => SnapshotRules;
   readonly publishEveryMs: number;
   /** A delta of more bytes, and of more than the published file has, is published at once. */
   readonly deltaBytesMax: number;
@@ -233,7 +235,7 @@ class Table {
 
   /** The first publish opens the snapshot of its period. One whose period is over stays open until it is sealed at its cut. */
   private openSnapshot(state: FeedState, nowMs: number): OpenSnapshot {
-    return state.snapshot ?? periodOf(nowMs, this.options.rule);
+    return state.snapshot ?? periodIn(nowMs, this.options.rules());
   }
 
   private async caughtUpAt(state: FeedState, ranges: readonly CommittedRange[]): Promise<string | null> {

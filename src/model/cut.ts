@@ -15,16 +15,8 @@ import {
 } from './json-fields.ts';
 import { later, type Offset } from './offsets.ts';
 import { cutsFolder } from './paths.ts';
-import {
-  compareNames,
-  type MissedSnapshots,
-  missedBetween,
-  nextName,
-  type OpenSnapshot,
-  periodOf,
-  type SnapshotName,
-  type SnapshotRule,
-} from './snapshot.ts';
+import { compareNames, type MissedSnapshots, nextName, type OpenSnapshot, type SnapshotName } from './snapshot.ts';
+import { missedIn, periodIn, type SnapshotRules } from './snapshot-rules.ts';
 
 export const CUT_FORMAT = 1;
 
@@ -192,7 +184,7 @@ export type CutFacts = {
   /** The next boundary that somebody made a cut for already; null: none. */
   readonly nextBoundaryMs: number | null;
   readonly clockMs: number;
-  readonly rule: SnapshotRule;
+  readonly rules: SnapshotRules;
   readonly by: Cut['by'];
 };
 
@@ -214,13 +206,13 @@ function cutOf({ firstAtOrAfter, lastStable, position }: PartitionFacts): Offset
 }
 
 /** The period that ends at the next cut already there, else the one the clock is in; the periods passed over are missed. */
-function planOpens({ sealed, nextBoundaryMs, clockMs, rule }: CutFacts): Pick<Cut, 'opens' | 'missed'> {
+function planOpens({ sealed, nextBoundaryMs, clockMs, rules }: CutFacts): Pick<Cut, 'opens' | 'missed'> {
   const fromMs = sealed.endsAtMs;
   assert(nextBoundaryMs === null || nextBoundaryMs > fromMs, 'the next boundary lies after this one');
-  const period = periodOf(nextBoundaryMs === null ? clockMs : nextBoundaryMs - 1, rule);
+  const period = periodIn(nextBoundaryMs === null ? clockMs : nextBoundaryMs - 1, rules);
   const opens: OpenSnapshot = { ...nextName(sealed, period), endsAtMs: nextBoundaryMs ?? period.endsAtMs };
   const span = { fromMs, toMs: Math.max(fromMs, period.startsAtMs), after: sealed, before: opens };
-  return { opens, missed: missedBetween(span, rule) };
+  return { opens, missed: missedIn(span, rules) };
 }
 
 export type Standing = 'before' | 'at' | 'past';

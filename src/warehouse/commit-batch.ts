@@ -2,7 +2,8 @@
 // Invariant: a row in the open snapshot is the greatest (timestamp, partition, offset) of its key, and no key that a later
 // tombstone deleted is in it, however partitions and batches interleave.
 
-import { type OpenSnapshot, periodOf, type SnapshotRule } from '../model/snapshot.ts';
+import type { OpenSnapshot } from '../model/snapshot.ts';
+import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
 import { mysqlTime } from './audit.ts';
 import type { DimensionTable, FactTable } from './fact-table.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
@@ -17,7 +18,7 @@ export type BatchCommit = {
   /** null: there is no schema yet, and so no row. */
   readonly fact: FactTable | null;
   /** Names the first snapshot of a table; null: a stream. */
-  readonly snapshots: SnapshotRule | null;
+  readonly snapshots: SnapshotRules | null;
   readonly nowMs: number;
   /** A statement may have half of what the server takes. */
   readonly statementBytesMax: number;
@@ -112,10 +113,10 @@ const coordinatesOf = ({ values, own }: FactTable): CoordinatesAt => {
  * Read after the positions are locked, never from a clock (M1); a feed's first batch opens the first one. Locked as well: two
  * writers of one table, with different partitions, would not see each other's row and tombstone of one key.
  */
-async function openSnapshot(tx: Tx, { feed, nowMs }: BatchCommit, rule: SnapshotRule): Promise<OpenSnapshot> {
+async function openSnapshot(tx: Tx, { feed, nowMs }: BatchCommit, rules: SnapshotRules): Promise<OpenSnapshot> {
   const open = openSnapshotOf(await tx.rows(selectOpenSnapshot(feed, true)));
   if (open) return open;
-  const { date, version, endsAtMs } = periodOf(nowMs, rule);
+  const { date, version, endsAtMs } = periodIn(nowMs, rules);
   const insert: Statement = {
     text: `INSERT INTO lake_snapshots (feed, snapshot_date, snapshot_version, state, boundary_ms, opened_at) VALUES (?, ?, ?, 'open', ?, ?)`,
     values: [feed, date, version, endsAtMs, mysqlTime(nowMs)],

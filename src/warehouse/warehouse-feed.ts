@@ -7,7 +7,8 @@ import { assert, LakeError } from '../errors.ts';
 import type { CommitAnswer, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { SealOrder } from '../model/cut.ts';
 import type { Gap } from '../model/log-entry.ts';
-import type { OpenSnapshot, SnapshotRule } from '../model/snapshot.ts';
+import type { OpenSnapshot } from '../model/snapshot.ts';
+import type { SnapshotRules } from '../model/snapshot-rules.ts';
 import { applyBatch } from './commit-batch.ts';
 import { explained } from './explain.ts';
 import type { FactTable } from './fact-table.ts';
@@ -41,8 +42,8 @@ export type WarehouseFeedOptions = PositionsOf & {
   readonly clusterId: string | null;
   /** Of the pipeline, for this feed alone. */
   readonly engine: EngineQueue;
-  /** null: a stream. */
-  readonly snapshots: SnapshotRule | null;
+  /** As pinned now; null: a stream. */
+  readonly snapshots: (() => SnapshotRules) | null;
   readonly nowMs: () => number;
   readonly patience: Omit<Patience, 'feed'>;
   readonly signal: AbortSignal;
@@ -157,7 +158,15 @@ async function batchWork(connection: Connection, batch: StagedBatch, { options, 
   assert(fact !== null || batch.rows === 0, `feed ${feed} staged rows before it had a schema`);
   const rows = await readBatch(connection, batch, { fact, engine });
   const inside = (tx: Tx): Promise<void> =>
-    applyBatch(tx, { feed, topic, rows, fact, snapshots, nowMs: nowMs(), statementBytesMax: warehouse.statementBytesMax });
+    applyBatch(tx, {
+      feed,
+      topic,
+      rows,
+      fact,
+      snapshots: snapshots?.() ?? null,
+      nowMs: nowMs(),
+      statementBytesMax: warehouse.statementBytesMax,
+    });
   const work: Work = { ranges: batch.ranges, schemaVersion: batch.schemaVersion, inside };
   return { work, drop: rows.drop };
 }

@@ -12,6 +12,7 @@ import { readEntry } from '../../src/lake/read-log.ts';
 import { createLog } from '../../src/log.ts';
 import { lineageColumns, valueColumns } from '../../src/model/columns.ts';
 import { schemaVersionOf } from '../../src/model/feed-state.ts';
+import { firstRule } from '../../src/model/snapshot-rules.ts';
 import { faulty, type StoreCall } from '../helpers/faulty-store.ts';
 import { FEED, filesUnder, lakeFolder, newId, noSignal, positionsOf, rangeOf, stageAppend } from '../helpers/lake-folder.ts';
 import { until } from '../helpers/until.ts';
@@ -84,7 +85,7 @@ export async function openCommits({ isTable = false } = {}) {
           schemaVersion: schemaVersionOf(lake.state()),
           columns: [...valueColumns(feed), ...lineageColumns(feed)],
         }),
-        rule: { every: { kind: 'day' }, timezone: 'UTC' },
+        rules: () => firstRule({ snapshotEvery: 'day', timezone: 'UTC' }),
         publishEveryMs: 0,
         deltaBytesMax: 1 << 30,
         caughtUp: async () => false,

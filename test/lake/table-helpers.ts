@@ -16,6 +16,7 @@ import type { StagedBatch } from '../../src/model/batch.ts';
 import type { Column } from '../../src/model/columns.ts';
 import type { CommittedRange } from '../../src/model/log-entry.ts';
 import { toOffset } from '../../src/model/offsets.ts';
+import { firstRule } from '../../src/model/snapshot-rules.ts';
 import { filesUnder, newId, noSignal } from '../helpers/lake-folder.ts';
 
 export const FEED = 'totals';
@@ -87,7 +88,7 @@ export function tableScene(options: { readonly prefix?: string; readonly startMs
       keyColumns: ['id'],
       keyTypes: () => [{ kind: 'integer' }],
       columns: () => ({ schemaVersion: schemaVersion(), columns: [...fields.now, ...LINEAGE] }),
-      rule: { every: { kind: 'minutes', minutes: 60 }, timezone: 'UTC' },
+      rules: () => firstRule({ snapshotEvery: 'hour', timezone: 'UTC' }),
       publishEveryMs: 30_000,
       deltaBytesMax: 1 << 30,
       caughtUp: async () => false,

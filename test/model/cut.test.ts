@@ -15,15 +15,12 @@ import {
   standing,
 } from '../../src/model/cut.ts';
 import { type Offset, toOffset } from '../../src/model/offsets.ts';
-import { parseSnapshotEvery, periodOf, type SnapshotRule } from '../../src/model/snapshot.ts';
+import { firstRule, periodIn, type SnapshotRules } from '../../src/model/snapshot-rules.ts';
 import { random } from '../helpers/random.ts';
 
 const ms = (text: string): number => Date.parse(text);
 const at = (offset: number | bigint): Offset => toOffset(BigInt(offset));
-const rule = (every: string, timezone = 'UTC'): SnapshotRule => ({
-  every: parseSnapshotEvery(every) ?? { kind: 'day' },
-  timezone,
-});
+const rules = (snapshotEvery: string, timezone = 'UTC'): SnapshotRules => firstRule({ snapshotEvery, timezone });
 
 const CUT: Cut = {
   feed: 'orders',
@@ -135,7 +132,7 @@ const facts = (more: Partial<CutFacts> = {}): CutFacts => ({
   partitions: new Map(),
   nextBoundaryMs: null,
   clockMs: ms('2025-01-28T04:00:00.250Z'),
-  rule: rule('hour'),
+  rules: rules('hour'),
   by: 'warehouse',
   ...more,
 });
@@ -199,7 +196,7 @@ describe('a cut is planned', () => {
 
   test('a zone further west gives no smaller name', () => {
     const sealed = { date: '2025-01-29', version: 1, endsAtMs: ms('2025-01-29T01:00:00Z') };
-    const cut = planCut(facts({ sealed, clockMs: sealed.endsAtMs, rule: rule('hour', 'America/New_York') }));
+    const cut = planCut(facts({ sealed, clockMs: sealed.endsAtMs, rules: rules('hour', 'America/New_York') }));
     expect(cut.opens).toEqual({ date: '2025-01-29', version: 2, endsAtMs: ms('2025-01-29T02:00:00Z') });
     expect(cut.missed).toEqual([]);
   });
@@ -213,14 +210,14 @@ describe('a cut is planned', () => {
     for (let round = 0; round < 40; round += 1) {
       const [every, timezone] = [['day', 'hour', '45m', '7m'][round % 4] ?? 'day', zones[round % 6] ?? 'UTC'];
       let clockMs = Math.floor(dice.between(ms('2010-01-01'), ms('2026-01-01')));
-      let sealed = periodOf(clockMs, rule(every, timezone));
+      let sealed = periodIn(clockMs, rules(every, timezone));
       for (let step = 0; step < 8; step += 1) {
         clockMs = Math.max(clockMs, sealed.endsAtMs) + Math.floor(dice.next() ** 4 * 2 * 86_400_000);
-        const cut = planCut(facts({ sealed, clockMs, rule: rule(every, timezone) }));
+        const cut = planCut(facts({ sealed, clockMs, rules: rules(every, timezone) }));
         const where = { every, timezone, sealed, clockMs, cut };
-        const opens = periodOf(clockMs, rule(every, timezone));
+        const opens = periodIn(clockMs, rules(every, timezone));
         let [count, cursorMs] = [0, sealed.endsAtMs];
-        for (; cursorMs < opens.startsAtMs; count += 1) cursorMs = periodOf(cursorMs, rule(every, timezone)).endsAtMs;
+        for (; cursorMs < opens.startsAtMs; count += 1) cursorMs = periodIn(cursorMs, rules(every, timezone)).endsAtMs;
         const missed = cut.missed.reduce((sum, run) => sum + run.versionLast - run.versionFirst + 1, 0);
         expect({ where, missed, opens: cut.opens.endsAtMs }).toEqual({ where, missed: count, opens: opens.endsAtMs });
         expect(parseCut(cutToJson(cut), { feed: cut.feed, boundaryMs: cut.boundaryMs })).toEqual(cut);

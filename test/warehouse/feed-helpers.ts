@@ -6,6 +6,7 @@ import { createStagedTables, decodePlan } from '../../src/ingest/decode.ts';
 import type { CommitAnswer, StagedBatch } from '../../src/model/batch.ts';
 import type { CommittedRange } from '../../src/model/log-entry.ts';
 import { toOffset } from '../../src/model/offsets.ts';
+import { firstRule } from '../../src/model/snapshot-rules.ts';
 import { openMysqlWarehouse } from '../../src/warehouse/mysql-warehouse.ts';
 import { setUpWarehouse } from '../../src/warehouse/setup.ts';
 import type { Warehouse } from '../../src/warehouse/warehouse.ts';
@@ -68,7 +69,7 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
       tables: () => ({ fact, schemaVersion: schemaVersion() }),
       engine: (work) => work(connection),
       refreshSchema: async () => undefined,
-      snapshots: feed.type === 'table' ? { every: { kind: 'day' }, timezone: 'UTC' } : null,
+      snapshots: feed.type === 'table' ? () => firstRule({ snapshotEvery: 'day', timezone: 'UTC' }) : null,
       nowMs: () => NOW_MS,
     });
     return { feed: made, warehouse, events };

@@ -14,6 +14,7 @@ import type { StagedBatch } from '../../src/model/batch.ts';
 import { lineageColumns, valueColumns } from '../../src/model/columns.ts';
 import type { SealOrder } from '../../src/model/cut.ts';
 import { type Offset, toOffset } from '../../src/model/offsets.ts';
+import { firstRule } from '../../src/model/snapshot-rules.ts';
 import { setUpWarehouse } from '../../src/warehouse/setup.ts';
 import { openWarehouseFeed } from '../../src/warehouse/warehouse-feed.ts';
 import { feedOf, type Json } from '../config/helpers.ts';
@@ -80,10 +81,10 @@ test.each([...mysqlEngines])('the lake and %s agree on a sealed snapshot', async
   const [connection, own] = [await database.connect(), await database.connect()];
   const feed = feedOf(FEED);
   await setUpWarehouse(there.warehouse, { lakeId: 'l1', feeds: [feed], nowMs: NOW_MS }, never);
-  const rule = { every: { kind: 'day' }, timezone: 'UTC' } as const;
+  const rules = () => firstRule({ snapshotEvery: 'day', timezone: 'UTC' });
   const log = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
   const warehouse = await openWarehouseFeed({
-    ...{ warehouse: there.warehouse, feed: feed.name, topic: feed.topic, clusterId: 'c1', signal: never, snapshots: rule },
+    ...{ warehouse: there.warehouse, feed: feed.name, topic: feed.topic, clusterId: 'c1', signal: never, snapshots: rules },
     patience: { log, nowMs: Date.now, stop: never, waitMsMax: null },
     tables: () => ({ fact: tableOf(FEED), schemaVersion: 0 }),
     engine: (work) => work(connection),
@@ -100,7 +101,7 @@ test.each([...mysqlEngines])('the lake and %s agree on a sealed snapshot', async
     keyColumns: feed.keyFields,
     keyTypes: () => KEY.flatMap((name) => typed(feed).find((field) => field.name === name)?.type ?? []),
     columns: () => ({ schemaVersion: 0, columns: [...valueColumns(feed), ...lineageColumns(feed)] }),
-    rule,
+    rules,
     publishEveryMs: 0,
     deltaBytesMax: 1 << 30,
     caughtUp: async () => false,
