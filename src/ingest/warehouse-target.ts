@@ -3,6 +3,7 @@
 import type { Config } from '../config/config.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Feed } from '../model/feed.ts';
+import type { Dialect } from '../warehouse/dialect.ts';
 import { type FactTable, factTable } from '../warehouse/fact-table.ts';
 import type { Patience } from '../warehouse/patience.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
@@ -33,7 +34,7 @@ export function warehouseTargets(options: {
         topic: feed.topic,
         clusterId,
         engine: await engine(),
-        tables: tablesOf(feed, control),
+        tables: tablesOf(feed, control, warehouse.dialect),
         snapshots: feed.type === 'table' ? () => rulesOf({ feed, control, timezone: config.lake.timezone }) : null,
         refreshSchema: async () => void (await control.refresh()),
         nowMs: patience.nowMs,
@@ -47,13 +48,13 @@ export function warehouseTargets(options: {
 }
 
 /** Asked before every batch, so the table is worked out once a schema. */
-function tablesOf(feed: Feed, control: LakeFeed): () => { fact: FactTable; schemaVersion: number } | null {
+function tablesOf(feed: Feed, control: LakeFeed, dialect: Dialect): () => { fact: FactTable; schemaVersion: number } | null {
   let known: { fact: FactTable; schemaVersion: number } | null = null;
   return () => {
     const { schema } = control.state();
     if (schema === null) return null;
     if (known?.schemaVersion !== schema.version) {
-      known = { fact: factTable(feed, pinnedFields(schema)), schemaVersion: schema.version };
+      known = { fact: factTable(feed, pinnedFields(schema), dialect), schemaVersion: schema.version };
     }
     return known;
   };

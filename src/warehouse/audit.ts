@@ -1,6 +1,7 @@
 // Rows of audit_log: who did what to which table, when, with which counts (DESIGN §8). Pure.
 
 import type { JsonValue } from '../model/json-fields.ts';
+import type { Dialect } from './dialect.ts';
 import type { Statement } from './warehouse.ts';
 
 export type AuditAction =
@@ -30,12 +31,10 @@ export type AuditEntry = {
   readonly atMs?: number;
 };
 
-const text =
-  'INSERT INTO audit_log (feed_name, action, resource, details, row_count, performed_by, actor, performed_at) ' +
-  'VALUES (?, ?, ?, ?, ?, ?, CURRENT_USER(), COALESCE(?, CURRENT_TIMESTAMP(6)))';
+const COLUMNS = 'feed_name, action, resource, details, row_count, performed_by, actor, performed_at';
 
-export const auditStatement = (entry: AuditEntry): Statement => ({
-  text,
+export const auditStatement = ({ now }: Dialect, entry: AuditEntry): Statement => ({
+  text: `INSERT INTO audit_log (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, CURRENT_USER(), COALESCE(?, ${now}))`,
   values: [
     entry.feed,
     entry.action,
@@ -43,9 +42,9 @@ export const auditStatement = (entry: AuditEntry): Statement => ({
     entry.details === undefined ? null : JSON.stringify(entry.details),
     entry.rowCount ?? null,
     entry.performedBy ?? 1,
-    entry.atMs === undefined ? null : mysqlTime(entry.atMs),
+    entry.atMs === undefined ? null : timeText(entry.atMs),
   ],
 });
 
-/** As DATETIME(6) in UTC takes it. */
-export const mysqlTime = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').replace('Z', '000');
+/** As columns of instants, which are in UTC, take it. */
+export const timeText = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').replace('Z', '000');

@@ -2,7 +2,7 @@
 
 import { KEY_CHARS_MAX } from '../model/columns.ts';
 import type { FieldType } from '../model/feed.ts';
-import type { MysqlColumn, OwnHolds } from './fact-table.ts';
+import type { OwnHolds, SqlColumn } from './fact-table.ts';
 import type { FoundColumn } from './found-table.ts';
 
 export type Fit =
@@ -21,7 +21,7 @@ const TEXT_BYTES: Readonly<Record<string, number>> = {
   longtext: 2 ** 32 - 1,
 };
 
-export function columnFit(found: FoundColumn, column: MysqlColumn): Fit {
+export function columnFit(found: FoundColumn, column: SqlColumn): Fit {
   const fit = new Comparison(found, column);
   return fit.with(column.holds);
 }
@@ -29,11 +29,11 @@ export function columnFit(found: FoundColumn, column: MysqlColumn): Fit {
 /** One column beside what is needed of it. */
 class Comparison {
   readonly #found: FoundColumn;
-  readonly #column: MysqlColumn;
+  readonly #column: SqlColumn;
   readonly #numbers: readonly number[];
   readonly #unsigned: boolean;
 
-  constructor(found: FoundColumn, column: MysqlColumn) {
+  constructor(found: FoundColumn, column: SqlColumn) {
     this.#found = found;
     this.#column = column;
     this.#numbers = (/\(([\d,]+)\)/.exec(found.type)?.[1] ?? '').split(',').map(Number);

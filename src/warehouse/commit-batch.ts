@@ -4,12 +4,21 @@
 
 import type { OpenSnapshot } from '../model/snapshot.ts';
 import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
-import { mysqlTime } from './audit.ts';
-import type { DimensionTable, FactTable } from './fact-table.ts';
+import { timeText } from './audit.ts';
+import type { Dialect } from './dialect.ts';
+import type { DimensionTable, FactTable, SqlColumn } from './fact-table.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { Bisect, type CoordinatesAt, RowsRefused } from './refused-rows.ts';
-import { type BatchRows, factColumns, quotedNames, type RowSource, type Values } from './staged-batch.ts';
-import { type SqlScalar, type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
+import { type BatchRows, factColumns, type RowSource } from './staged-batch.ts';
+import {
+  type RowsInsert,
+  type SqlScalar,
+  type Statement,
+  type Tx,
+  type Values,
+  type Warehouse,
+  WarehouseFailure,
+} from './warehouse.ts';
 
 export type BatchCommit = {
   readonly feed: string;
@@ -21,21 +30,19 @@ export type BatchCommit = {
   readonly snapshots: SnapshotRules | null;
   readonly nowMs: number;
   /** A statement may have half of what the server takes. */
-  readonly statementBytesMax: number;
+  readonly warehouse: Pick<Warehouse, 'dialect' | 'statementBytesMax'>;
 };
 
 type TableCommit = BatchCommit & { readonly fact: FactTable };
 
-const ROWS_MAX = 1_000;
-
 /** All but the positions, which are locked by now. Throws WarehouseFailure. */
 export async function applyBatch(tx: Tx, commit: BatchCommit): Promise<void> {
-  const { rows, fact } = commit;
+  const { rows, fact, warehouse } = commit;
   if (fact) await applyRows(tx, commit, fact);
   await insertAll(
     tx,
     commit,
-    DEAD_LETTERS,
+    insertDeadLetters(warehouse.dialect),
     mapped(rows.deadLetters, (values) => [commit.feed, commit.topic, ...values]),
   );
 }
@@ -47,61 +54,68 @@ const mapped = ({ slices }: RowSource, change: (values: Values) => Values): RowS
 });
 
 async function applyRows(tx: Tx, commit: BatchCommit, fact: FactTable): Promise<void> {
-  const { rows, snapshots } = commit;
+  const { rows, snapshots, warehouse } = commit;
   if (snapshots === null) await insertAll(tx, commit, insertFacts(fact), rows.facts);
   else await applyState(tx, { ...commit, fact }, await openSnapshot(tx, commit, snapshots));
   for (const [index, dimension] of fact.dimensions.entries())
-    if (rows.dimensions[index]) await insertAll(tx, commit, insertDimension(dimension), rows.dimensions[index]);
+    if (rows.dimensions[index])
+      await insertAll(tx, commit, insertDimension(warehouse.dialect, dimension), rows.dimensions[index]);
 }
 
-/** `first_seen_at` may be NULL in a table that lake did not make. */
-function insertDimension(dimension: DimensionTable): Insert {
-  const columns = [dimension.key, ...dimension.attributes, dimension.keyHash, dimension.firstSeenAt, dimension.lastSeenAt];
-  const [first, last] = [dimension.firstSeenAt.quoted, dimension.lastSeenAt.quoted];
-  const newer = `(${last} IS NULL OR VALUES(${last}) >= ${last})`;
-  const updates = [
-    ...dimension.attributes.map(({ quoted }) => `${quoted} = IF(${newer}, VALUES(${quoted}), ${quoted})`),
-    `${first} = LEAST(COALESCE(${first}, VALUES(${first})), VALUES(${first}))`,
-    `${last} = GREATEST(COALESCE(${last}, VALUES(${last})), VALUES(${last}))`,
-  ];
-  return {
-    head: `INSERT INTO ${dimension.quoted} (${quotedNames(columns)}) VALUES `,
-    tail: ` ON DUPLICATE KEY UPDATE ${updates.join(', ')}`,
-    columnCount: columns.length,
-    at: { partition: columns.length, offset: columns.length + 1 },
-  };
-}
-
-type Insert = {
-  readonly head: string;
-  readonly tail: string;
-  /** Values beyond these are not inserted. */
-  readonly columnCount: number;
+type Insert = Omit<RowsInsert, 'rows'> & {
   /** null: no message can be blamed for a row that is refused. */
   readonly at: CoordinatesAt | null;
 };
 
-const DEAD_LETTERS: Insert = {
-  head: `INSERT INTO lake_dead_letters (feed, topic, kafka_partition, kafka_offset, kafka_timestamp, kafka_key, value, headers, field, reason,
-    schema_version) VALUES `,
-  // After a rewind the same message may be refused again.
-  tail: ` ON DUPLICATE KEY UPDATE field = VALUES(field), reason = VALUES(reason), schema_version = VALUES(schema_version), state = 'open',
-    closed_at = NULL`,
-  columnCount: 11,
+const quoted = (columns: readonly SqlColumn[]): string[] => columns.map((column) => column.quoted);
+
+/** `first_seen_at` may be NULL in a table that lake did not make. */
+function insertDimension(dialect: Dialect, dimension: DimensionTable): Insert {
+  const { attributes, keyHash, firstSeenAt, lastSeenAt } = dimension;
+  const columns = [dimension.key, ...attributes, keyHash, firstSeenAt, lastSeenAt];
+  const [first, last] = [firstSeenAt.quoted, lastSeenAt.quoted];
+  const tail = dialect.upsert({
+    table: dimension.quoted,
+    key: [keyHash.quoted],
+    sets: (old, incoming) => {
+      const isNewer = `(${old(last)} IS NULL OR ${incoming(last)} >= ${old(last)})`;
+      const newer = ({ quoted: name }: SqlColumn) => [name, `IF(${isNewer}, ${incoming(name)}, ${old(name)})`] as const;
+      return [
+        ...attributes.map(newer),
+        [first, `LEAST(COALESCE(${old(first)}, ${incoming(first)}), ${incoming(first)})`],
+        [last, `GREATEST(COALESCE(${old(last)}, ${incoming(last)}), ${incoming(last)})`],
+      ];
+    },
+  });
+  const at = { partition: columns.length, offset: columns.length + 1 };
+  return { table: dimension.quoted, columns: quoted(columns), tail, at };
+}
+
+const MESSAGE = ['feed', 'topic', 'kafka_partition', 'kafka_offset'];
+const REFUSAL = ['field', 'reason', 'schema_version'];
+
+/** After a rewind the same message may be refused again. */
+const insertDeadLetters = (dialect: Dialect): Insert => ({
+  table: 'lake_dead_letters',
+  columns: [...MESSAGE, 'kafka_timestamp', 'kafka_key', 'value', 'headers', ...REFUSAL],
+  tail: dialect.upsert({
+    table: 'lake_dead_letters',
+    key: MESSAGE,
+    sets: (_, incoming) => [
+      ...REFUSAL.map((name) => [name, incoming(name)] as const),
+      ['state', "'open'"],
+      ['closed_at', 'NULL'],
+    ],
+  }),
   at: null,
-};
+});
 
-const TOMBSTONES = 'INSERT INTO lake_tombstones (feed, key_hash, kafka_partition, kafka_offset, kafka_timestamp) VALUES ';
-
-const insertFacts = (fact: FactTable): Insert => {
-  const columns = factColumns(fact);
-  return {
-    head: `INSERT INTO ${fact.quoted} (${quotedNames(columns)}) VALUES `,
-    tail: '',
-    columnCount: columns.length,
-    at: coordinatesOf(fact),
-  };
-};
+const insertFacts = (fact: FactTable): Insert => ({
+  table: fact.quoted,
+  columns: quoted(factColumns(fact)),
+  tail: '',
+  at: coordinatesOf(fact),
+});
 
 /** Behind the fields, and the hash of a table's key. */
 const coordinatesOf = ({ values, own }: FactTable): CoordinatesAt => {
@@ -113,13 +127,13 @@ const coordinatesOf = ({ values, own }: FactTable): CoordinatesAt => {
  * Read after the positions are locked, never from a clock (M1); a feed's first batch opens the first one. Locked as well: two
  * writers of one table, with different partitions, would not see each other's row and tombstone of one key.
  */
-async function openSnapshot(tx: Tx, { feed, nowMs }: BatchCommit, rules: SnapshotRules): Promise<OpenSnapshot> {
-  const open = openSnapshotOf(await tx.rows(selectOpenSnapshot(feed, true)));
+async function openSnapshot(tx: Tx, { feed, nowMs, warehouse }: BatchCommit, rules: SnapshotRules): Promise<OpenSnapshot> {
+  const open = openSnapshotOf(await tx.rows(selectOpenSnapshot(warehouse.dialect, feed, true)));
   if (open) return open;
   const { date, version, endsAtMs } = periodIn(nowMs, rules);
   const insert: Statement = {
     text: `INSERT INTO lake_snapshots (feed, snapshot_date, snapshot_version, state, boundary_ms, opened_at) VALUES (?, ?, ?, 'open', ?, ?)`,
-    values: [feed, date, version, endsAtMs, mysqlTime(nowMs)],
+    values: [feed, date, version, endsAtMs, timeText(nowMs)],
   };
   await tx.change(insert).catch((error: unknown) => {
     if (!(error instanceof WarehouseFailure) || error.class !== 'duplicate') throw error;
@@ -128,18 +142,18 @@ async function openSnapshot(tx: Tx, { feed, nowMs }: BatchCommit, rules: Snapsho
   return { date, version, endsAtMs };
 }
 
+const COORDINATES = ['kafka_timestamp', 'kafka_partition', 'kafka_offset'];
+
 async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): Promise<void> {
-  const { feed, rows, fact } = commit;
+  const { feed, rows, fact, warehouse } = commit;
   const { own } = fact;
   const [date, version, hash] = [own.snapshotDate, own.snapshotVersion, own.keyHash];
   if (date === null || version === null || hash === null) return;
-  const order = [own.kafkaTimestamp, own.kafkaPartition, own.kafkaOffset].map(({ quoted }) => quoted);
-  const newer = newerThan(order);
-  const deleted = newerThan(['kafka_timestamp', 'kafka_partition', 'kafka_offset']);
+  const { latestWins } = warehouse.dialect;
   const tombstones: Insert = {
-    head: TOMBSTONES,
-    tail: onNewer(deleted, [], ['kafka_offset', 'kafka_partition', 'kafka_timestamp']),
-    columnCount: 5,
+    table: 'lake_tombstones',
+    columns: ['feed', 'key_hash', 'kafka_partition', 'kafka_offset', 'kafka_timestamp'],
+    tail: latestWins({ table: 'lake_tombstones', key: ['feed', 'key_hash'], fields: [], order: COORDINATES }),
     at: null,
   };
   await insertAll(
@@ -148,16 +162,15 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
     tombstones,
     mapped(rows.tombstones, (values) => [feed, ...values]),
   );
-  const columns = factColumns(fact);
   const insert: Insert = {
-    head: `INSERT INTO ${fact.quoted} (${quotedNames([...columns, date, version])}) VALUES `,
-    // Assigned from left to right: what `newer` compares changes last.
-    tail: onNewer(
-      newer,
-      fact.values.map(({ quoted }) => quoted),
-      [own.kafkaOffset.quoted, own.kafkaPartition.quoted, own.kafkaTimestamp.quoted],
-    ),
-    columnCount: columns.length + 2,
+    table: fact.quoted,
+    columns: quoted([...factColumns(fact), date, version]),
+    tail: latestWins({
+      table: fact.quoted,
+      key: quoted([hash, date, version]),
+      fields: quoted(fact.values),
+      order: quoted([own.kafkaTimestamp, own.kafkaPartition, own.kafkaOffset]),
+    }),
     at: coordinatesOf(fact),
   };
   await insertAll(
@@ -169,30 +182,29 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
   await deleteDeleted(tx, commit, { snapshot, hashAt: fact.values.length });
 }
 
-const newerThan = (order: readonly string[]): string =>
-  `(${order.map((name) => `VALUES(${name})`).join(', ')}) > (${order.join(', ')})`;
-
-const onNewer = (newer: string, fields: readonly string[], order: readonly string[]): string =>
-  ` ON DUPLICATE KEY UPDATE ${[...fields, ...order].map((name) => `${name} = IF(${newer}, VALUES(${name}), ${name})`).join(', ')}`;
-
 /** Rows that a tombstone, of this batch or an earlier one, is newer than: a key may sit in several partitions. */
 async function deleteDeleted(
   tx: Tx,
-  { feed, rows, fact }: TableCommit,
+  { feed, rows, fact, warehouse }: TableCommit,
   { snapshot, hashAt }: { readonly snapshot: OpenSnapshot; readonly hashAt: number },
 ): Promise<void> {
   const { own } = fact;
   const [any] = await tx.rows({ text: 'SELECT 1 AS one FROM lake_tombstones WHERE feed = ? LIMIT 1', values: [feed] });
   if (!any) return;
-  const later = ['kafka_timestamp', 'kafka_partition', 'kafka_offset'].map((name) => `t.${name}`).join(', ');
+  const { deleteJoined, insertRowsMax } = warehouse.dialect;
+  const later = COORDINATES.map((name) => `t.${name}`).join(', ');
   const row = [own.kafkaTimestamp, own.kafkaPartition, own.kafkaOffset].map(({ quoted }) => `f.${quoted}`).join(', ');
   const deleteOf = async (hashes: readonly SqlScalar[]): Promise<void> => {
-    for (let from = 0; from < hashes.length; from += ROWS_MAX) {
-      const some = hashes.slice(from, from + ROWS_MAX);
+    for (let from = 0; from < hashes.length; from += insertRowsMax) {
+      const some = hashes.slice(from, from + insertRowsMax);
       await tx.change({
-        text: `DELETE f FROM ${fact.quoted} f JOIN lake_tombstones t ON t.feed = ? AND t.key_hash = f.${own.keyHash?.quoted}
-        WHERE f.${own.snapshotDate?.quoted} = ? AND f.${own.snapshotVersion?.quoted} = ? AND f.${own.keyHash?.quoted} IN (${marks(some.length)})
-          AND (${later}) > (${row})`,
+        text: deleteJoined({
+          table: fact.quoted,
+          other: 'lake_tombstones',
+          on: `t.feed = ? AND t.key_hash = f.${own.keyHash?.quoted}`,
+          where: `f.${own.snapshotDate?.quoted} = ? AND f.${own.snapshotVersion?.quoted} = ?
+            AND f.${own.keyHash?.quoted} IN (${marks(some.length)}) AND (${later}) > (${row})`,
+        }),
         values: [feed, snapshot.date, snapshot.version, ...some],
       });
     }
@@ -204,16 +216,12 @@ async function deleteDeleted(
 const marks = (count: number): string => Array<string>(count).fill('?').join(', ');
 
 /** Rows in as few statements as their number and the server's packet allow. Throws RowsRefused when messages are to blame. */
-async function insertAll(tx: Tx, { statementBytesMax }: BatchCommit, insert: Insert, rows: RowSource): Promise<void> {
-  const row = `(${marks(insert.columnCount)})`;
-  const statementOf = (some: readonly Values[]): Statement => ({
-    text: `${insert.head}${Array<string>(some.length).fill(row).join(', ')}${insert.tail}`,
-    values: some.flatMap((values) => values.slice(0, insert.columnCount)),
-  });
-  const bisect = insert.at && new Bisect(tx, insert.at, statementOf);
+async function insertAll(tx: Tx, { warehouse }: BatchCommit, { at, ...into }: Insert, rows: RowSource): Promise<void> {
+  const limits = { rowsMax: warehouse.dialect.insertRowsMax, bytesMax: warehouse.statementBytesMax / 2 };
+  const bisect = at && new Bisect(tx, at, into);
   for await (const slice of rows.slices()) {
-    for (const some of statementsOf(slice, statementBytesMax / 2)) {
-      if (!bisect) await tx.change(statementOf(some));
+    for (const some of statementsOf(slice, limits)) {
+      if (!bisect) await tx.insert({ ...into, rows: some });
       else if (!bisect.isFull) await bisect.insert(some);
     }
     if (bisect?.isFull) break;
@@ -221,13 +229,15 @@ async function insertAll(tx: Tx, { statementBytesMax }: BatchCommit, insert: Ins
   if (bisect && bisect.refused.length > 0) throw new RowsRefused(bisect.refused, bisect.triedCount);
 }
 
+type Limits = { readonly rowsMax: number; readonly bytesMax: number };
+
 /** A row that is too large by itself makes a statement of its own. */
-function* statementsOf(rows: readonly Values[], bytesMax: number): Generator<readonly Values[]> {
+function* statementsOf(rows: readonly Values[], { rowsMax, bytesMax }: Limits): Generator<readonly Values[]> {
   let from = 0;
   let bytes = 0;
   for (const [index, values] of rows.entries()) {
     const more = bytesOf(values);
-    if (index > from && (index - from === ROWS_MAX || bytes + more > bytesMax)) {
+    if (index > from && (index - from === rowsMax || bytes + more > bytesMax)) {
       yield rows.slice(from, index);
       from = index;
       bytes = 0;

@@ -2,19 +2,19 @@
 // ADD COLUMN that comes second fails with 1060, which is as good.
 
 import { assert } from '../errors.ts';
-import type { FactTable, MysqlColumn, MysqlIndex, MysqlTable } from './fact-table.ts';
+import type { FactTable, SqlColumn, SqlIndex, SqlTable } from './fact-table.ts';
 import { mysqlName, mysqlText, TABLE_OPTIONS } from './mysql-types.ts';
 import type { Statement } from './warehouse.ts';
 
 const statement = (text: string): Statement => ({ text, values: [] });
 
-export function indexDefinition(index: MysqlIndex): string {
+export function indexDefinition(index: SqlIndex): string {
   const parts = index.parts.map(({ name, length }) => `${mysqlName(name)}${length === null ? '' : `(${length})`}`).join(', ');
   if (index.kind === 'primary') return `PRIMARY KEY (${parts})`;
   return `${index.kind === 'unique' ? 'UNIQUE ' : ''}KEY ${mysqlName(index.name)} (${parts})`;
 }
 
-export function createTable(table: MysqlTable): Statement {
+export function createTable(table: SqlTable): Statement {
   const lines = [
     ...table.columns.map((column) => `${column.quoted} ${column.definition}`),
     ...table.indexes.map((index) => indexDefinition(index)),
@@ -23,13 +23,13 @@ export function createTable(table: MysqlTable): Statement {
 }
 
 /** A column that the server fills in by itself. */
-export const isFilled = (column: MysqlColumn): boolean => / DEFAULT | AUTO_INCREMENT/.test(column.definition);
+export const isFilled = (column: SqlColumn): boolean => / DEFAULT | AUTO_INCREMENT/.test(column.definition);
 
 /** Into a table that may have rows: nullable, unless it is filled in. */
-export const addedDefinition = (column: MysqlColumn): string => (isFilled(column) ? column.definition : `${column.type} NULL`);
+export const addedDefinition = (column: SqlColumn): string => (isFilled(column) ? column.definition : `${column.type} NULL`);
 
 /** One column a statement, so that each is added or already there. At the end: the server then copies no row. */
-export const addColumn = (table: MysqlTable, column: MysqlColumn): Statement =>
+export const addColumn = (table: SqlTable, column: SqlColumn): Statement =>
   statement(`ALTER TABLE ${table.quoted} ADD COLUMN ${column.quoted} ${addedDefinition(column)}`);
 
 /**

@@ -3,16 +3,17 @@
 
 import { assert } from '../errors.ts';
 import type { Feed, Field, FieldType, TypedField } from '../model/feed.ts';
-import { type IndexPart, indexParts, mysqlName, mysqlType, varcharRowBytes } from './mysql-types.ts';
+import type { Dialect } from './dialect.ts';
+import { type IndexPart, indexParts, varcharRowBytes } from './mysql-types.ts';
 
 /** What a column of ours holds, where no field type says it. */
 export type OwnKind = 'id' | 'key_hash' | 'created_at' | 'updated_at';
 
 export type OwnHolds = { readonly kind: OwnKind };
 
-export type MysqlColumn = {
+export type SqlColumn = {
   readonly name: string;
-  /** In backticks. */
+  /** As SQL takes it. */
   readonly quoted: string;
   /** key: part of the natural key, compared byte by byte. lake: a column of ours. */
   readonly role: 'key' | 'field' | 'lake';
@@ -26,50 +27,50 @@ export type MysqlColumn = {
   readonly field: Field | null;
 };
 
-export type MysqlIndex = {
+export type SqlIndex = {
   readonly name: string;
   readonly kind: 'primary' | 'unique' | 'plain';
   readonly parts: readonly IndexPart[];
 };
 
-export type MysqlTable = {
+export type SqlTable = {
   readonly name: string;
   readonly quoted: string;
-  readonly columns: readonly MysqlColumn[];
-  readonly indexes: readonly MysqlIndex[];
+  readonly columns: readonly SqlColumn[];
+  readonly indexes: readonly SqlIndex[];
 };
 
 /** Fields of the message first, in their order. `key` is one of the fact's fields, whose hash alone is the dimension's. */
-export type DimensionTable = MysqlTable & {
-  readonly key: MysqlColumn;
-  readonly attributes: readonly MysqlColumn[];
-  readonly keyHash: MysqlColumn;
-  readonly firstSeenAt: MysqlColumn;
-  readonly lastSeenAt: MysqlColumn;
+export type DimensionTable = SqlTable & {
+  readonly key: SqlColumn;
+  readonly attributes: readonly SqlColumn[];
+  readonly keyHash: SqlColumn;
+  readonly firstSeenAt: SqlColumn;
+  readonly lastSeenAt: SqlColumn;
 };
 
 /** Columns of ours; null where a stream has none. */
 export type FactOwn = {
-  readonly id: MysqlColumn;
-  readonly snapshotDate: MysqlColumn | null;
-  readonly snapshotVersion: MysqlColumn | null;
-  readonly keyHash: MysqlColumn | null;
-  readonly kafkaPartition: MysqlColumn;
-  readonly kafkaOffset: MysqlColumn;
-  readonly kafkaTimestamp: MysqlColumn;
-  readonly createdAt: MysqlColumn;
-  readonly updatedAt: MysqlColumn;
+  readonly id: SqlColumn;
+  readonly snapshotDate: SqlColumn | null;
+  readonly snapshotVersion: SqlColumn | null;
+  readonly keyHash: SqlColumn | null;
+  readonly kafkaPartition: SqlColumn;
+  readonly kafkaOffset: SqlColumn;
+  readonly kafkaTimestamp: SqlColumn;
+  readonly createdAt: SqlColumn;
+  readonly updatedAt: SqlColumn;
 };
 
-export type FactTable = MysqlTable & {
+export type FactTable = SqlTable & {
   readonly feed: string;
   readonly kind: Feed['type'];
   /** Of the registry and the audit. */
   readonly createdBy: number;
   /** What comes from the message, in the order of valueColumns (model/columns): the fields, and `extra`. */
-  readonly values: readonly MysqlColumn[];
+  readonly values: readonly SqlColumn[];
   /** Those of `values` that are the key, in the order of the key. Empty for a stream. */
-  readonly keys: readonly MysqlColumn[];
+  readonly keys: readonly SqlColumn[];
   readonly own: FactOwn;
   /** The view of the newest snapshot; null for a stream. */
   readonly latest: { readonly name: string; readonly quoted: string } | null;
@@ -78,12 +79,12 @@ export type FactTable = MysqlTable & {
 
 /** MySQL's limit on identifiers. */
 const NAME_CHARS_MAX = 64;
-/** Of the 65,535 bytes of a row (error 1118); the rest is for the other columns and what NULLs take. */
-const ROW_BYTES_MAX = 56_000;
 
-const own = (name: string, holds: MysqlColumn['holds'], definition: string): MysqlColumn => ({
+type Own = { readonly holds: SqlColumn['holds']; readonly definition: string };
+
+const own = (dialect: Dialect, name: string, { holds, definition }: Own): SqlColumn => ({
   name,
-  quoted: mysqlName(name),
+  quoted: dialect.name(name),
   role: 'lake',
   holds,
   type: definition.replace(/ (NOT )?NULL.*$/, ''),
@@ -91,66 +92,66 @@ const own = (name: string, holds: MysqlColumn['holds'], definition: string): Mys
   field: null,
 });
 
-const NOW = 'CURRENT_TIMESTAMP(6)';
-
 /** Makes columns of ours under names that the feed's fields leave free. */
-const ownColumns = (taken: readonly { readonly name: string }[]) => {
+const ownColumns = (dialect: Dialect, taken: readonly { readonly name: string }[]) => {
   const names = new Set(taken.map(({ name }) => name.toLowerCase()));
-  const free = (name: string): string => (names.has(name) ? `lake_${name}` : name);
+  const make = (name: string, holds: SqlColumn['holds'], definition: string): SqlColumn =>
+    own(dialect, names.has(name) ? `lake_${name}` : name, { holds, definition });
+  const texts = dialect.own;
   return {
-    id: () => own(free('id'), { kind: 'id' }, 'BIGINT NOT NULL AUTO_INCREMENT'),
-    date: (name: string) => own(free(name), { kind: 'date' }, 'DATE NOT NULL'),
-    integer: (name: string) => own(free(name), { kind: 'integer' }, 'INT NOT NULL'),
-    bigint: (name: string) => own(free(name), { kind: 'bigint' }, 'BIGINT NOT NULL'),
-    timestamp: (name: string) => own(free(name), { kind: 'timestamp' }, 'DATETIME(6) NOT NULL'),
-    keyHash: () => own(free('key_hash'), { kind: 'key_hash' }, 'BINARY(32) NOT NULL'),
-    createdAt: () => own(free('created_at'), { kind: 'created_at' }, `DATETIME(6) NOT NULL DEFAULT ${NOW}`),
-    updatedAt: () => own(free('updated_at'), { kind: 'updated_at' }, `DATETIME(6) NOT NULL DEFAULT ${NOW} ON UPDATE ${NOW}`),
+    id: () => make('id', { kind: 'id' }, texts.id),
+    date: (name: string) => make(name, { kind: 'date' }, texts.date),
+    integer: (name: string) => make(name, { kind: 'integer' }, texts.integer),
+    bigint: (name: string) => make(name, { kind: 'bigint' }, texts.bigint),
+    timestamp: (name: string) => make(name, { kind: 'timestamp' }, texts.timestamp),
+    keyHash: () => make('key_hash', { kind: 'key_hash' }, texts.keyHash),
+    createdAt: () => make('created_at', { kind: 'created_at' }, texts.createdAt),
+    updatedAt: () => make('updated_at', { kind: 'updated_at' }, texts.updatedAt),
   };
 };
 
-const valueColumn = (field: TypedField, role: 'key' | 'field', asText: boolean): MysqlColumn => {
-  const type = asText ? 'LONGTEXT' : mysqlType(field.type, { key: role === 'key' });
+type Use = { readonly role: 'key' | 'field'; readonly asText: boolean };
+
+const valueColumn = (dialect: Dialect, field: TypedField, { role, asText }: Use): SqlColumn => {
+  const { name } = field;
+  const type = dialect.type(asText ? { kind: 'varchar', charsMax: null } : field.type, { key: role === 'key' });
   const definition = `${type} ${role === 'key' ? 'NOT NULL' : 'NULL'}`;
-  return { name: field.name, quoted: mysqlName(field.name), role, holds: field.type, type, definition, field };
+  return { name, quoted: dialect.name(name), role, holds: field.type, type, definition, field };
 };
 
-const EXTRA: MysqlColumn = {
-  name: 'extra',
-  quoted: mysqlName('extra'),
-  role: 'field',
-  holds: { kind: 'json' },
-  type: mysqlType({ kind: 'json' }, { key: false }),
-  definition: `${mysqlType({ kind: 'json' }, { key: false })} NULL`,
-  field: null,
+const extraColumn = (dialect: Dialect): SqlColumn => {
+  const [name, holds] = ['extra', { kind: 'json' }] as const;
+  const type = dialect.type(holds, { key: false });
+  return { name, quoted: dialect.name(name), role: 'field', holds, type, definition: `${type} NULL`, field: null };
 };
 
 /** Columns of fields; the longest VARCHARs are LONGTEXT when together they would not fit in a row. Their length is checked in decode. */
-function valueColumns(fields: readonly TypedField[], keys: readonly string[]): MysqlColumn[] {
+function valueColumns(dialect: Dialect, fields: readonly TypedField[], keys: readonly string[]): SqlColumn[] {
   const bytes = ({ type }: TypedField): number =>
     type.kind === 'varchar' && type.charsMax ? varcharRowBytes(type.charsMax) : 20;
   let sum = fields.reduce((total, field) => total + bytes(field), 0);
   const texts = new Set<TypedField>();
   for (const field of [...fields].sort((a, b) => bytes(b) - bytes(a))) {
-    if (sum <= ROW_BYTES_MAX) break;
+    if (sum <= dialect.rowBytesMax) break;
     if (keys.includes(field.name) || field.type.kind !== 'varchar') continue;
     texts.add(field);
     sum -= bytes(field) - 20;
   }
-  return fields.map((field) => valueColumn(field, keys.includes(field.name) ? 'key' : 'field', texts.has(field)));
+  const roleOf = ({ name }: TypedField): Use['role'] => (keys.includes(name) ? 'key' : 'field');
+  return fields.map((field) => valueColumn(dialect, field, { role: roleOf(field), asText: texts.has(field) }));
 }
 
-const whole = (...columns: readonly MysqlColumn[]): IndexPart[] => columns.map(({ name }) => ({ name, length: null }));
+const whole = (...columns: readonly SqlColumn[]): IndexPart[] => columns.map(({ name }) => ({ name, length: null }));
 
 /** By the beginning of long texts. Only for columns of fields. */
-const onFields = (columns: readonly MysqlColumn[]): IndexPart[] =>
+const onFields = (columns: readonly SqlColumn[]): IndexPart[] =>
   indexParts(columns.flatMap(({ name, holds }) => (isOwn(holds) ? [] : [{ name, type: holds }])));
 
 const OWN_KINDS: readonly string[] = ['id', 'key_hash', 'created_at', 'updated_at'] satisfies OwnKind[];
-export const isOwn = (holds: MysqlColumn['holds']): holds is OwnHolds => OWN_KINDS.includes(holds.kind);
+export const isOwn = (holds: SqlColumn['holds']): holds is OwnHolds => OWN_KINDS.includes(holds.kind);
 
 /** Two indexes on columns called `a_b` and `a`, `b` would be one name. */
-function named(indexes: readonly MysqlIndex[]): MysqlIndex[] {
+function named(indexes: readonly SqlIndex[]): SqlIndex[] {
   const seen = new Set<string>();
   return indexes.map((index) => {
     let name = index.name.slice(0, NAME_CHARS_MAX);
@@ -160,19 +161,22 @@ function named(indexes: readonly MysqlIndex[]): MysqlIndex[] {
   });
 }
 
-const plain = (columns: readonly MysqlColumn[], parts: readonly IndexPart[]): MysqlIndex => ({
+const plain = (columns: readonly SqlColumn[], parts: readonly IndexPart[]): SqlIndex => ({
   name: `idx_${columns.map(({ name }) => name).join('_')}`,
   kind: 'plain',
   parts,
 });
 
 /** `fields`: those declared, or those pinned in the feed's log; every type is known. */
-export function factTable(feed: Feed, fields: readonly TypedField[]): FactTable {
+export function factTable(feed: Feed, fields: readonly TypedField[], dialect: Dialect): FactTable {
   const name = feed.mysqlTable ?? `fact_${feed.name}`;
   const table = feed.type === 'table';
-  const values = [...valueColumns(fields, feed.keyFields), ...(feed.unknownFields === 'keep' ? [EXTRA] : [])];
+  const values = [
+    ...valueColumns(dialect, fields, feed.keyFields),
+    ...(feed.unknownFields === 'keep' ? [extraColumn(dialect)] : []),
+  ];
   const keys = feed.keyFields.map((key) => columnNamed(values, key, feed.name));
-  const make = ownColumns(values);
+  const make = ownColumns(dialect, values);
   const columns: FactOwn = {
     id: make.id(),
     snapshotDate: table ? make.date('snapshot_date') : null,
@@ -191,7 +195,7 @@ export function factTable(feed: Feed, fields: readonly TypedField[]): FactTable 
     kind: feed.type,
     createdBy: feed.createdBy,
     name,
-    quoted: mysqlName(name),
+    quoted: dialect.name(name),
     columns: [id, ...values, ...Object.values(rest).filter((column) => column !== null)],
     indexes: named([
       { name: 'PRIMARY', kind: 'primary', parts: whole(id) },
@@ -200,15 +204,15 @@ export function factTable(feed: Feed, fields: readonly TypedField[]): FactTable 
     values,
     keys,
     own: columns,
-    latest: table ? { name: view, quoted: mysqlName(view) } : null,
-    dimensions: feed.dimensions.map((dimension) => dimensionTable(feed, dimension, fields)),
+    latest: table ? { name: view, quoted: dialect.name(view) } : null,
+    dimensions: feed.dimensions.map((dimension) => dimensionTable(feed, dimension, { fields, dialect })),
   };
 }
 
-type FactParts = { readonly own: FactOwn; readonly keys: readonly MysqlColumn[]; readonly values: readonly MysqlColumn[] };
+type FactParts = { readonly own: FactOwn; readonly keys: readonly SqlColumn[]; readonly values: readonly SqlColumn[] };
 
 /** A row is one by its key in its snapshot, or by its coordinates; the others serve the users' own queries, and retention. */
-function factIndexes(feed: Feed, { own, keys, values }: FactParts): MysqlIndex[] {
+function factIndexes(feed: Feed, { own, keys, values }: FactParts): SqlIndex[] {
   if (own.snapshotDate === null || own.snapshotVersion === null || own.keyHash === null) {
     const day = values.find((column) => column.name === feed.eventTime) ?? own.kafkaTimestamp;
     return [{ name: 'uk_kafka', kind: 'unique', parts: whole(own.kafkaPartition, own.kafkaOffset) }, plain([day], whole(day))];
@@ -221,21 +225,23 @@ function factIndexes(feed: Feed, { own, keys, values }: FactParts): MysqlIndex[]
   ];
 }
 
-function dimensionTable(feed: Feed, dimension: Feed['dimensions'][number], fields: readonly TypedField[]): DimensionTable {
+type DimensionParts = { readonly fields: readonly TypedField[]; readonly dialect: Dialect };
+
+function dimensionTable(feed: Feed, dimension: Feed['dimensions'][number], { fields, dialect }: DimensionParts): DimensionTable {
   const wanted = [dimension.key, ...dimension.attributes.filter((name) => name !== dimension.key)];
   const found = wanted.map((name) => {
     const field = fields.find((candidate) => candidate.name === name);
     assert(field, `dimension ${dimension.table} of feed ${feed.name} names the field ${name}, which is not there`);
     return field;
   });
-  const values = valueColumns(found, [dimension.key]);
+  const values = valueColumns(dialect, found, [dimension.key]);
   const key = columnNamed(values, dimension.key, feed.name);
-  const make = ownColumns(values);
+  const make = ownColumns(dialect, values);
   const id = make.id();
   const [keyHash, firstSeenAt, lastSeenAt] = [make.keyHash(), make.timestamp('first_seen_at'), make.timestamp('last_seen_at')];
   return {
     name: dimension.table,
-    quoted: mysqlName(dimension.table),
+    quoted: dialect.name(dimension.table),
     columns: [id, ...values, keyHash, firstSeenAt, lastSeenAt, make.createdAt(), make.updatedAt()],
     indexes: named([
       { name: 'PRIMARY', kind: 'primary', parts: whole(id) },
@@ -251,7 +257,7 @@ function dimensionTable(feed: Feed, dimension: Feed['dimensions'][number], field
   };
 }
 
-function columnNamed(columns: readonly MysqlColumn[], name: string, feed: string): MysqlColumn {
+function columnNamed(columns: readonly SqlColumn[], name: string, feed: string): SqlColumn {
   const column = columns.find((candidate) => candidate.name === name);
   assert(column, `feed ${feed} has the key field ${name}, which is not among its fields`);
   return column;

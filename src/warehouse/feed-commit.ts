@@ -36,6 +36,7 @@ export type Commits = ReturnType<typeof createCommits>;
 export function createCommits({ warehouse, feed, topic, clusterId, signal }: CommitsOptions) {
   let known: TargetState = { version: 0, epoch: 0, positions: new Map() };
   let schemaVersionMax = 0;
+  const { dialect } = warehouse;
 
   const take = (rows: readonly Row[]): void => {
     known = stateOf(rows);
@@ -59,7 +60,7 @@ export function createCommits({ warehouse, feed, topic, clusterId, signal }: Com
     const { ranges, schemaVersion } = work;
     if (doubt.pending) {
       // Under their locks: a transaction that is still under way has them.
-      take(await warehouse.transaction((tx) => tx.rows(selectPositions({ feed, topic }, true)), abort));
+      take(await warehouse.transaction((tx) => tx.rows(selectPositions({ feed, topic }, dialect)), abort));
       doubt.pending = false;
       const outcome = outcomeOf(known, ranges);
       if (outcome === 'committed') return committed();
@@ -68,7 +69,7 @@ export function createCommits({ warehouse, feed, topic, clusterId, signal }: Com
     const before = known;
     try {
       await warehouse.transaction(async (tx) => {
-        await movePositions(tx, { feed, topic, ranges, known: before, clusterId, schemaVersion });
+        await movePositions(tx, { feed, topic, ranges, known: before, clusterId, schemaVersion, dialect });
         await work.inside(tx);
       }, abort);
     } catch (error) {

@@ -1,6 +1,6 @@
 // A table as the server describes it in information_schema. Read-only; the parts are pure.
 
-import type { Row, Statement, Warehouse } from './warehouse.ts';
+import type { Row, Warehouse } from './warehouse.ts';
 
 export type FoundColumn = {
   readonly name: string;
@@ -31,31 +31,13 @@ export type FoundTable = {
   readonly indexes: readonly FoundIndex[];
 };
 
-const ofTable = (select: string, from: string, order = ''): ((table: string) => Statement) => {
-  const text = `SELECT ${select} FROM information_schema.${from} WHERE table_schema = DATABASE() AND table_name = ?${order}`;
-  return (table) => ({ text, values: [table] });
-};
-
-const tableQuery = ofTable('table_type AS type, engine AS engine, table_collation AS collation', 'tables');
-const columnsQuery = ofTable(
-  'column_name AS name, data_type AS kind, column_type AS type, is_nullable AS nullable, column_default AS preset, extra AS extra, ' +
-    'generation_expression AS expression, character_set_name AS charset, collation_name AS collation, column_comment AS comment',
-  'columns',
-  ' ORDER BY ordinal_position',
-);
-// A part that is an expression has no column name; it is kept, for the index is not one on plain columns then.
-const indexesQuery = ofTable(
-  'index_name AS name, non_unique AS repeats, column_name AS part, sub_part AS length',
-  'statistics',
-  ' ORDER BY index_name, seq_in_index',
-);
-
 /** null: there is no table or view of that name, or none that this user may see. */
 export async function readTable(warehouse: Warehouse, table: string, signal: AbortSignal): Promise<FoundTable | null> {
-  const [found] = await warehouse.run(tableQuery(table), signal);
+  const { described } = warehouse.dialect;
+  const [found] = await warehouse.run(described.table(table), signal);
   if (found === undefined) return null;
-  const columns = await warehouse.run(columnsQuery(table), signal);
-  const indexes = await warehouse.run(indexesQuery(table), signal);
+  const columns = await warehouse.run(described.columns(table), signal);
+  const indexes = described.indexes ? await warehouse.run(described.indexes(table), signal) : [];
   return foundTable({ table: found, columns, indexes });
 }
 

@@ -29,6 +29,7 @@ const NUMBERS: Readonly<Record<Exclude<FailureClass, 'in_doubt' | 'stop'>, reado
   ],
   packet: [1153, 2020],
   duplicate: [1062, 1586],
+  exists: [1050, 1060],
   missing: [1146, 1054, 1136, 1049, 1051, 1109, 1932],
   // Grants; passwords and how they are asked for; hosts; accounts that are locked or expired.
   denied: [1044, 1045, 1142, 1143, 1227, 1370, 1698, 1251, 1275, 1524, 3159, 1129, 1130, 1820, 1862, 3118, 4151],

@@ -6,9 +6,10 @@ import type { MysqlConfig } from '../config/config.ts';
 import { assert } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { aborted, type MysqlSession } from './mysql-connect.ts';
+import { mysqlDialect } from './mysql-dialect.ts';
 import { openRefused } from './mysql-open.ts';
 import { createMysqlPool, type MysqlPool, type PoolLimits } from './mysql-pool.ts';
-import { type Statement, type Tx, type Warehouse, WarehouseFailure } from './warehouse.ts';
+import { type RowsInsert, type Statement, type Tx, type Warehouse, WarehouseFailure } from './warehouse.ts';
 
 export type MysqlOptions = Partial<PoolLimits> & { readonly log: Log; readonly signal?: AbortSignal };
 
@@ -44,6 +45,7 @@ export async function openMysqlWarehouse(config: MysqlConfig, options: MysqlOpti
   };
   return {
     engine,
+    dialect: mysqlDialect,
     get statementBytesMax() {
       return statementBytesMax;
     },
@@ -112,6 +114,7 @@ function createTx(session: MysqlSession, signal: AbortSignal) {
   const tx: Tx = {
     change: async (statement) => (await send(statement)).matched,
     rows: async (statement) => (await send(statement)).rows,
+    insert: async (insert) => (await send(insertStatement(insert))).matched,
   };
   return {
     tx,
@@ -119,6 +122,14 @@ function createTx(session: MysqlSession, signal: AbortSignal) {
     close: () => {
       open = false;
     },
+  };
+}
+
+function insertStatement({ table, columns, rows, tail }: RowsInsert): Statement {
+  const row = `(${columns.map(() => '?').join(', ')})`;
+  return {
+    text: `INSERT INTO ${table} (${columns.join(', ')}) VALUES ${rows.map(() => row).join(', ')}${tail}`,
+    values: rows.flatMap((values) => values.slice(0, columns.length)),
   };
 }
 

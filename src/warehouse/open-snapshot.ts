@@ -1,12 +1,13 @@
 // Which snapshot of a table takes rows in: the open row of lake_snapshots, never a clock (PROTOCOL M1).
 
 import type { OpenSnapshot } from '../model/snapshot.ts';
+import type { Dialect } from './dialect.ts';
 import type { Row, Statement } from './warehouse.ts';
 
 /** `lock`: against writers of the same table with other partitions. */
-export const selectOpenSnapshot = (feed: string, lock = false): Statement => ({
-  text: `SELECT DATE_FORMAT(snapshot_date, '%Y-%m-%d') AS snapshot_date, snapshot_version, boundary_ms
-    FROM lake_snapshots WHERE open_feed = ?${lock ? ' FOR UPDATE' : ''}`,
+export const selectOpenSnapshot = ({ openFeed, forUpdate }: Dialect, feed: string, lock = false): Statement => ({
+  text: `SELECT CAST(snapshot_date AS CHAR) AS snapshot_date, snapshot_version, boundary_ms
+    FROM lake_snapshots WHERE ${openFeed} = ?${lock ? forUpdate : ''}`,
   values: [feed],
 });
 

@@ -5,6 +5,7 @@ import type { TargetState } from '../model/batch.ts';
 import type { PositionState } from '../model/feed-state.ts';
 import type { CommittedRange, Gap } from '../model/log-entry.ts';
 import { toOffset } from '../model/offsets.ts';
+import type { Dialect } from './dialect.ts';
 import { type Row, type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
 
 /** Whose positions. */
@@ -17,8 +18,8 @@ const COLUMNS = `kafka_partition, position, epoch, start_offset, last_offset, la
   messages, row_count, dead_letters, tombstones, schema_version`;
 
 /** `lock`: waits for a transaction that is still under way, for after a COMMIT without an answer. */
-export const selectPositions = ({ feed, topic }: PositionsOf, lock = false): Statement => ({
-  text: `SELECT ${COLUMNS}, cluster_id FROM lake_positions WHERE feed = ? AND topic = ? ORDER BY kafka_partition${lock ? ' FOR UPDATE' : ''}`,
+export const selectPositions = ({ feed, topic }: PositionsOf, lock: Pick<Dialect, 'forUpdate'> | null = null): Statement => ({
+  text: `SELECT ${COLUMNS}, cluster_id FROM lake_positions WHERE feed = ? AND topic = ? ORDER BY kafka_partition${lock?.forUpdate ?? ''}`,
   values: [feed, topic],
 });
 
@@ -93,6 +94,7 @@ export type Move = PositionsOf & {
   readonly ranges: readonly CommittedRange[];
   readonly known: TargetState;
   readonly clusterId: string | null;
+  readonly dialect: Pick<Dialect, 'touch'>;
   /** Of the schema that the rows were decoded by; null: there are none. */
   readonly schemaVersion: number | null;
 };
@@ -107,7 +109,7 @@ export async function movePositions(tx: Tx, move: Move): Promise<void> {
   }
 }
 
-function updatePosition({ feed, topic, known, schemaVersion }: Move, range: CommittedRange): Statement {
+function updatePosition({ feed, topic, known, schemaVersion, dialect }: Move, range: CommittedRange): Statement {
   const { last } = range;
   const seen = last ? ', last_offset = ?, last_timestamp_ms = ?, last_hash = ?' : '';
   const max = range.timestampMsMax;
@@ -116,7 +118,7 @@ function updatePosition({ feed, topic, known, schemaVersion }: Move, range: Comm
   const highest = max === null ? '' : ', timestamp_ms_max = GREATEST(COALESCE(timestamp_ms_max, ?), ?)';
   return {
     text: `UPDATE lake_positions SET position = ?, messages = messages + ?, row_count = row_count + ?, dead_letters = dead_letters + ?,
-        tombstones = tombstones + ?${seen}${highest}${decoded}
+        tombstones = tombstones + ?${seen}${highest}${decoded}${dialect.touch}
       WHERE feed = ? AND topic = ? AND kafka_partition = ? AND position = ? AND epoch = ?${newest}`,
     values: [
       range.end,

@@ -4,8 +4,7 @@
 
 import type { RefusedRow } from '../model/batch.ts';
 import { toOffset } from '../model/offsets.ts';
-import type { Values } from './staged-batch.ts';
-import { type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
+import { type RowsInsert, type Tx, type Values, WarehouseFailure } from './warehouse.ts';
 
 /** The batch cannot be committed with these in it. `triedCount`: rows that were looked at until then. */
 export class RowsRefused extends Error {
@@ -33,18 +32,18 @@ export class Bisect {
   triedCount = 0;
   private readonly tx: Tx;
   private readonly at: CoordinatesAt;
-  private readonly statementOf: (rows: readonly Values[]) => Statement;
+  private readonly into: Omit<RowsInsert, 'rows'>;
 
-  constructor(tx: Tx, at: CoordinatesAt, statementOf: (rows: readonly Values[]) => Statement) {
+  constructor(tx: Tx, at: CoordinatesAt, into: Omit<RowsInsert, 'rows'>) {
     this.tx = tx;
     this.at = at;
-    this.statementOf = statementOf;
+    this.into = into;
   }
 
   /** Inserts what the server takes of these rows, and remembers the others. */
   async insert(rows: readonly Values[]): Promise<void> {
     try {
-      await this.tx.change(this.statementOf(rows));
+      await this.tx.insert({ ...this.into, rows });
       this.triedCount += rows.length;
     } catch (error) {
       if (!isRefusal(error)) throw error;

@@ -7,8 +7,8 @@ import { randomUUID } from 'node:crypto';
 import type { SealOrder } from '../model/cut.ts';
 import type { Offset } from '../model/offsets.ts';
 import type { SnapshotName } from '../model/snapshot.ts';
-import { mysqlTime } from './audit.ts';
-import type { FactTable, MysqlColumn } from './fact-table.ts';
+import { timeText } from './audit.ts';
+import type { FactTable, SqlColumn } from './fact-table.ts';
 import { PositionsMoved, selectPositions, stateOf } from './positions.ts';
 import { factColumns, quotedNames } from './staged-batch.ts';
 import type { Statement, Tx, Warehouse } from './warehouse.ts';
@@ -23,8 +23,6 @@ export type Sealing = {
   /** Does work again while the server is away or a deadlock passes. */
   readonly patiently: <T>(work: () => Promise<T>) => Promise<T>;
 };
-
-const CHUNK_ROWS = 5_000;
 
 /** The columns of a snapshot of a table feed, by their quoted names. */
 type Parts = { readonly date: string; readonly version: string; readonly copied: string };
@@ -44,19 +42,20 @@ export async function sealSnapshot(sealing: Sealing, signal: AbortSignal): Promi
 
 function partsOf(fact: FactTable): Parts {
   const { snapshotDate, snapshotVersion } = fact.own;
-  const name = (column: MysqlColumn | null): string => column?.quoted ?? '';
+  const name = (column: SqlColumn | null): string => column?.quoted ?? '';
   return { date: name(snapshotDate), version: name(snapshotVersion), copied: quotedNames(factColumns(fact)) };
 }
 
 /** Takes the copy over, or begins it. `sealed`: an earlier call, or another member, has done all of it. */
 async function begin(tx: Tx, sealing: Sealing, copyId: string): Promise<'sealed' | 'copy' | 'other_copy'> {
-  const { feed, order, nowMs } = sealing;
+  const { feed, order, nowMs, warehouse } = sealing;
   if ((await stateNow(tx, feed, order.sealed)) === 'sealed') return 'sealed';
   await checkPositions(tx, sealing);
   const positions = positionsText(order.positions);
   const { date, version, endsAtMs } = order.cut.opens;
   const [found] = await tx.rows({
-    text: 'SELECT state, positions FROM lake_snapshots WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? FOR UPDATE',
+    text: `SELECT state, positions FROM lake_snapshots
+      WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ?${warehouse.dialect.forUpdate}`,
     values: [feed, date, version],
   });
   if (!found) {
@@ -72,14 +71,14 @@ async function begin(tx: Tx, sealing: Sealing, copyId: string): Promise<'sealed'
   await tx.change({
     text: `UPDATE lake_snapshots SET positions = ?, copy_id = ?, boundary_ms = ?, created_at = ?
       WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? AND state = 'opening'`,
-    values: [isSame ? positions : null, copyId, endsAtMs, mysqlTime(nowMs()), feed, date, version],
+    values: [isSame ? positions : null, copyId, endsAtMs, timeText(nowMs()), feed, date, version],
   });
   return isSame ? 'copy' : 'other_copy';
 }
 
 /** The positions are locked, and must be those of the order: the rows beneath them are what is copied. */
-async function checkPositions(tx: Tx, { feed, topic, order }: Sealing): Promise<void> {
-  const { positions } = stateOf(await tx.rows(selectPositions({ feed, topic }, true)));
+async function checkPositions(tx: Tx, { feed, topic, order, warehouse }: Sealing): Promise<void> {
+  const { positions } = stateOf(await tx.rows(selectPositions({ feed, topic }, warehouse.dialect)));
   const now = new Map([...positions].map(([partition, { position }]) => [partition, position]));
   if (positionsText(now) !== positionsText(order.positions)) throw new PositionsMoved();
 }
@@ -98,10 +97,11 @@ async function stateNow(tx: Tx, feed: string, name: SnapshotName): Promise<strin
 type Copy = { readonly parts: Parts; readonly copyId: string };
 
 /** Locks the copy against who may take it over. Throws PositionsMoved when someone has. */
-async function checkOwner(tx: Tx, { feed, order }: Sealing, copyId: string): Promise<void> {
+async function checkOwner(tx: Tx, { feed, order, warehouse }: Sealing, copyId: string): Promise<void> {
   const { date, version } = order.cut.opens;
   const [owner] = await tx.rows({
-    text: 'SELECT copy_id FROM lake_snapshots WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? LOCK IN SHARE MODE',
+    text: `SELECT copy_id FROM lake_snapshots
+      WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ?${warehouse.dialect.forShare}`,
     values: [feed, date, version],
   });
   if (owner?.['copy_id'] !== copyId) throw new PositionsMoved();
@@ -111,8 +111,9 @@ async function checkOwner(tx: Tx, { feed, order }: Sealing, copyId: string): Pro
 async function emptyCopy(sealing: Sealing, { parts, copyId }: Copy, signal: AbortSignal): Promise<void> {
   const { warehouse, feed, fact, order, patiently } = sealing;
   const { opens } = order.cut;
+  const { deleteSome, copyRowsMax } = warehouse.dialect;
   const statement: Statement = {
-    text: `DELETE FROM ${fact.quoted} WHERE ${parts.date} = ? AND ${parts.version} = ? LIMIT ${CHUNK_ROWS}`,
+    text: deleteSome(fact.quoted, `${parts.date} = ? AND ${parts.version} = ?`, copyRowsMax),
     values: [opens.date, opens.version],
   };
   const deleteChunk = async (tx: Tx): Promise<number> => {
@@ -133,11 +134,13 @@ async function copyRows(sealing: Sealing, { parts, copyId }: Copy, signal: Abort
   const { warehouse, fact, order, patiently } = sealing;
   const { sealed, cut } = order;
   const { opens } = cut;
+  const { copyRowsMax, unlessThere } = warehouse.dialect;
   const id = fact.own.id.quoted;
+  const key = [fact.own.keyHash?.quoted ?? '', parts.date, parts.version];
   const from = `FROM ${fact.quoted} s WHERE s.${parts.date} = ? AND s.${parts.version} = ? AND s.${id} > ?`;
   for (let after = '0'; ; ) {
     const last: Statement = {
-      text: `SELECT MAX(chunk.id) AS last FROM (SELECT s.${id} AS id ${from} ORDER BY s.${id} LIMIT ${CHUNK_ROWS}) chunk`,
+      text: `SELECT MAX(chunk.id) AS last FROM (SELECT s.${id} AS id ${from} ORDER BY s.${id} LIMIT ${copyRowsMax}) chunk`,
       values: [sealed.date, sealed.version, after],
     };
     const [row] = await patiently(() => warehouse.run(last, signal));
@@ -149,7 +152,7 @@ async function copyRows(sealing: Sealing, { parts, copyId }: Copy, signal: Abort
         await checkOwner(tx, sealing, copyId);
         await tx.change({
           text: `INSERT INTO ${fact.quoted} (${parts.copied}, ${parts.date}, ${parts.version})
-            SELECT ${parts.copied}, ?, ? ${from} AND s.${id} <= ? ON DUPLICATE KEY UPDATE ${id} = ${fact.quoted}.${id}`,
+            SELECT ${parts.copied}, ?, ? ${from} AND s.${id} <= ?${unlessThere({ table: fact.quoted, key, id })}`,
           values: [opens.date, opens.version, sealed.date, sealed.version, begun, String(upTo)],
         });
       }, signal),
@@ -163,10 +166,10 @@ type Totals = { readonly rows: string; readonly checksum: string };
 /** Of the snapshot that is sealed: its rows, and the XOR over their keys and coordinates (the same in every engine). */
 async function totalsOf({ warehouse, fact, order }: Sealing, { date, version }: Parts, signal: AbortSignal): Promise<Totals> {
   const { keyHash, kafkaPartition, kafkaOffset } = fact.own;
-  const text = `CONCAT(LOWER(HEX(${keyHash?.quoted})), ':', ${kafkaPartition.quoted}, ':', ${kafkaOffset.quoted})`;
+  const columns = { keyHash: keyHash?.quoted ?? '', partition: kafkaPartition.quoted, offset: kafkaOffset.quoted };
   const [row] = await warehouse.run(
     {
-      text: `SELECT COUNT(*) AS row_count, BIT_XOR(CAST(CONV(LEFT(SHA2(${text}, 256), 16), 16, 10) AS UNSIGNED)) AS checksum
+      text: `SELECT COUNT(*) AS row_count, ${warehouse.dialect.checksum(columns)} AS checksum
         FROM ${fact.quoted} WHERE ${date} = ? AND ${version} = ?`,
       values: [order.sealed.date, order.sealed.version],
     },
@@ -182,7 +185,7 @@ async function finish(tx: Tx, sealing: Sealing, done: Totals & { readonly copyId
   // A COMMIT without an answer may have done it; positions may have gone on since.
   if ((await stateNow(tx, feed, sealed)) === 'sealed') return;
   await checkPositions(tx, sealing);
-  const now = mysqlTime(nowMs());
+  const now = timeText(nowMs());
   const old = await tx.change({
     text: `UPDATE lake_snapshots SET state = 'sealed', cut_kind = ?, positions = ?, row_count = ?, checksum = ?, missed = ?, sealed_at = ?
       WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? AND state = 'open'`,

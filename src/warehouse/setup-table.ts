@@ -5,13 +5,14 @@
 import { LakeError } from '../errors.ts';
 import type { Field } from '../model/feed.ts';
 import { type AuditEntry, auditStatement } from './audit.ts';
-import { addColumn, createLatestView, createTable } from './ddl.ts';
+import { addColumn, createLatestView } from './ddl.ts';
+import type { Dialect } from './dialect.ts';
 import { explained, transactionAgain } from './explain.ts';
 import type { FactTable } from './fact-table.ts';
 import { type FoundTable, readTable } from './found-table.ts';
 import { schemaDefinition } from './registry.ts';
 import { lockSetup, runUnlessThere } from './setup.ts';
-import { checkTable, type TableVerdict, tablesDiffer } from './table-check.ts';
+import { type TableVerdict, tablesDiffer } from './table-check.ts';
 import type { Statement, Warehouse } from './warehouse.ts';
 
 /** A step to take and how it is audited. */
@@ -25,11 +26,11 @@ export function setUpFactTable(warehouse: Warehouse, table: FactTable, signal: A
   return explained({ warehouse, subject: `table ${table.name} cannot be made ready`, signal }, async () => {
     const done: AuditEntry[] = [];
     for (let pass = 1; pass <= PASSES_MAX; pass++) {
-      const steps = planSteps(table, await readAll(warehouse, table, signal));
+      const steps = planSteps(table, await readAll(warehouse, table, signal), warehouse.dialect);
       if (steps.length === 0) return [...done, ...(await pinSchema(warehouse, table, signal))];
       for (const { statement, entry } of steps) {
         if (!(await runUnlessThere(warehouse, statement, signal))) continue;
-        await warehouse.run(auditStatement(entry), signal);
+        await warehouse.run(auditStatement(warehouse.dialect, entry), signal);
         done.push(entry);
       }
     }
@@ -49,18 +50,18 @@ async function readAll(warehouse: Warehouse, table: FactTable, signal: AbortSign
 }
 
 /** What is to be done; throws when something is for a person to do, with all of it at once. */
-export function planSteps(fact: FactTable, { tables, view }: Facts): readonly Step[] {
+export function planSteps(fact: FactTable, { tables, view }: Facts, dialect: Dialect): readonly Step[] {
   const steps: Step[] = [];
   const differs: (TableVerdict & { readonly kind: 'differs' })[] = [];
   const who = { feed: fact.feed, performedBy: fact.createdBy };
   for (const [index, table] of [fact, ...fact.dimensions].entries()) {
     const found = tables[index] ?? null;
     if (found === null) {
-      const statement = plain(createTable(table));
+      const statement = plain(dialect.createTable(table));
       steps.push({ statement, entry: { action: 'table_created', resource: table.name, ...who } });
       continue;
     }
-    const verdict = checkTable(table, found);
+    const verdict = dialect.check(table, found);
     if (verdict.kind === 'differs') differs.push(verdict);
     else {
       for (const column of verdict.missing) {
@@ -104,7 +105,8 @@ async function pinSchema(warehouse: Warehouse, table: FactTable, signal: AbortSi
     values: [table.feed],
   };
   if ((await warehouse.run(unknown, signal)).length === 0) return [];
-  const text = 'UPDATE feed_registry SET schema_definition = ? WHERE feed_name = ? AND schema_definition IS NULL';
+  const { dialect } = warehouse;
+  const text = `UPDATE feed_registry SET schema_definition = ?${dialect.touch} WHERE feed_name = ? AND schema_definition IS NULL`;
   const entry: AuditEntry = {
     action: 'schema_pinned',
     feed: table.feed,
@@ -114,9 +116,9 @@ async function pinSchema(warehouse: Warehouse, table: FactTable, signal: AbortSi
   return await transactionAgain(
     warehouse,
     async (tx) => {
-      await lockSetup(tx);
+      await lockSetup(tx, dialect);
       if ((await tx.change({ text, values: [schemaDefinition(fields, keys), table.feed] })) === 0) return [];
-      await tx.change(auditStatement(entry));
+      await tx.change(auditStatement(dialect, entry));
       return [entry];
     },
     signal,

@@ -4,9 +4,10 @@
 
 import { assert, LakeError } from '../errors.ts';
 import type { Feed } from '../model/feed.ts';
-import { type AuditEntry, auditStatement, mysqlTime } from './audit.ts';
+import { type AuditEntry, auditStatement, timeText } from './audit.ts';
+import type { Dialect } from './dialect.ts';
 import { explained, transactionAgain } from './explain.ts';
-import { IDENTITY_TABLES, OTHER_TABLES, type OwnTable } from './own-tables.ts';
+import type { OwnTable } from './own-tables.ts';
 import { policyRow, registryRow } from './registry.ts';
 import { type Row, type Statement, type Tx, type Warehouse, WarehouseFailure } from './warehouse.ts';
 
@@ -24,16 +25,16 @@ export type WarehouseSetup = {
 /** The changes that were made, all of them audited. Throws LakeError; WarehouseFailure `wait` when it may be tried again. */
 export function setUpWarehouse(warehouse: Warehouse, setup: WarehouseSetup, signal: AbortSignal): Promise<readonly AuditEntry[]> {
   return explained({ warehouse, subject: 'the tables of lake cannot be made', signal }, async () => {
-    const made = await makeTables(warehouse, IDENTITY_TABLES, signal);
+    const made = await makeTables(warehouse, warehouse.dialect.identityTables, signal);
     await checkIdentity(warehouse, setup, signal);
-    made.push(...(await makeTables(warehouse, OTHER_TABLES, signal)));
+    made.push(...(await makeTables(warehouse, warehouse.dialect.otherTables, signal)));
     const audited = made.map((entry) => ({ ...entry, atMs: setup.nowMs }));
     return await transactionAgain(
       warehouse,
       async (tx) => {
-        await lockSetup(tx);
-        for (const entry of audited) await tx.change(auditStatement(entry));
-        return [...audited, ...(await addRows(tx, setup))];
+        await lockSetup(tx, warehouse.dialect);
+        for (const entry of audited) await tx.change(auditStatement(warehouse.dialect, entry));
+        return [...audited, ...(await addRows(tx, setup, warehouse.dialect))];
       },
       signal,
     );
@@ -41,8 +42,8 @@ export function setUpWarehouse(warehouse: Warehouse, setup: WarehouseSetup, sign
 }
 
 /** Set-ups of two processes write their rows one after the other: the user's own tables may have no unique key on the name. */
-export async function lockSetup(tx: Tx): Promise<void> {
-  await tx.rows({ text: 'SELECT lake_id FROM lake_identity FOR UPDATE', values: [] });
+export async function lockSetup(tx: Tx, { forUpdate }: Dialect): Promise<void> {
+  await tx.rows({ text: `SELECT lake_id FROM lake_identity${forUpdate}`, values: [] });
 }
 
 /** Whether this statement was the one that made it: false when another was first. */
@@ -51,18 +52,20 @@ export async function runUnlessThere(warehouse: Warehouse, statement: Statement,
     await warehouse.run(statement, signal);
     return true;
   } catch (error) {
-    // A table or view, a column.
-    if (error instanceof WarehouseFailure && (error.number === 1050 || error.number === 1060)) return false;
+    if (error instanceof WarehouseFailure && error.class === 'exists') return false;
     throw error;
   }
 }
 
-const COLUMNS = 'SELECT table_name AS tab, column_name AS col FROM information_schema.columns WHERE table_schema = DATABASE()';
+const COLUMNS = 'SELECT table_name AS tab, column_name AS col FROM information_schema.columns';
 
 /** Tables that are missing, and columns that an older lake, or the user's own table, does not have. */
 async function makeTables(warehouse: Warehouse, tables: readonly OwnTable[], signal: AbortSignal): Promise<AuditEntry[]> {
   const names = tables.map(({ name }) => name);
-  const query = { text: `${COLUMNS} AND table_name IN (${names.map(() => '?').join(', ')})`, values: names };
+  const query = {
+    text: `${COLUMNS} WHERE ${warehouse.dialect.isHere} AND table_name IN (${names.map(() => '?').join(', ')})`,
+    values: names,
+  };
   const found = new Set((await warehouse.run(query, signal)).flatMap(namesOf));
   const made: AuditEntry[] = [];
   for (const { name, create, columns } of tables) {
@@ -90,7 +93,7 @@ async function checkIdentity(warehouse: Warehouse, { lakeId, nowMs }: WarehouseS
   if (row === undefined) {
     const text = 'INSERT INTO lake_identity (lake_id, format, created_at) VALUES (?, ?, ?)';
     try {
-      await warehouse.run({ text, values: [lakeId, FORMAT, mysqlTime(nowMs)] }, signal);
+      await warehouse.run({ text, values: [lakeId, FORMAT, timeText(nowMs)] }, signal);
     } catch (error) {
       // Another one was first: whose it is now is read.
       if (!(error instanceof WarehouseFailure) || error.class !== 'duplicate') throw error;
@@ -110,13 +113,17 @@ async function checkIdentity(warehouse: Warehouse, { lakeId, nowMs }: WarehouseS
 }
 
 /** A row that differs from feeds.json stays: `feeds sync` writes it, verify tells it. */
-async function addRows(tx: Tx, { feeds, compression = 'snappy', nowMs }: WarehouseSetup): Promise<AuditEntry[]> {
+async function addRows(
+  tx: Tx,
+  { feeds, compression = 'snappy', nowMs }: WarehouseSetup,
+  dialect: Dialect,
+): Promise<AuditEntry[]> {
   const registered = await namesIn(tx, 'feed_registry');
   const policies = await namesIn(tx, 'data_retention_policies');
   const added: AuditEntry[] = [];
   const add = async (row: Statement, entry: AuditEntry): Promise<void> => {
     await tx.change(row);
-    await tx.change(auditStatement(entry));
+    await tx.change(auditStatement(dialect, entry));
     added.push(entry);
   };
   for (const feed of feeds) {

@@ -7,11 +7,9 @@ import { quoteName } from '../duckdb/sql.ts';
 import { assert } from '../errors.ts';
 import type { StagedBatch } from '../model/batch.ts';
 import type { FieldType } from '../model/feed.ts';
-import type { DimensionTable, FactTable, MysqlColumn } from './fact-table.ts';
+import type { DimensionTable, FactTable, SqlColumn } from './fact-table.ts';
 import { isOwn } from './fact-table.ts';
-import type { SqlScalar } from './warehouse.ts';
-
-export type Values = readonly SqlScalar[];
+import type { Values } from './warehouse.ts';
 
 /** Rows of one kind. They may be asked for again: a transaction is begun anew after a deadlock. */
 export type RowSource = { readonly slices: () => AsyncIterable<readonly Values[]> };
@@ -34,7 +32,7 @@ export type BatchRows = {
 export type EngineQueue = <T>(work: (connection: Connection) => Promise<T>) => Promise<T>;
 
 /** The columns that a batch fills, in order; snapshot columns and what the server fills are not among them. */
-export function factColumns({ values, own }: FactTable): readonly MysqlColumn[] {
+export function factColumns({ values, own }: FactTable): readonly SqlColumn[] {
   const lineage = [own.kafkaPartition, own.kafkaOffset, own.kafkaTimestamp];
   return own.keyHash === null ? [...values, ...lineage] : [...values, own.keyHash, ...lineage];
 }
@@ -64,11 +62,11 @@ function outSql(column: string, type: FieldType): string {
   }
 }
 
-const outOf = ({ name, holds }: MysqlColumn): string => {
+const outOf = ({ name, holds }: SqlColumn): string => {
   assert(!isOwn(holds), `column ${name} comes from no message`);
   return outSql(quoteName(name), holds);
 };
-const keyOf = (columns: readonly MysqlColumn[]): string =>
+const keyOf = (columns: readonly SqlColumn[]): string =>
   keyHashSql(columns.flatMap(({ name, holds }) => (isOwn(holds) ? [] : [{ name, type: holds }])));
 
 /** Needs the staged tables no more afterwards. Throws engine_failed. */
@@ -176,4 +174,4 @@ async function select(connection: Connection, rest: string): Promise<Values[]> {
   return Array.from({ length: count }, (_, row) => columns.map((column) => column[row] ?? null));
 }
 
-export const quotedNames = (columns: readonly MysqlColumn[]): string => columns.map(({ quoted }) => quoted).join(', ');
+export const quotedNames = (columns: readonly SqlColumn[]): string => columns.map(({ quoted }) => quoted).join(', ');

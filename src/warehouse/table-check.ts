@@ -4,7 +4,7 @@
 import { LakeError } from '../errors.ts';
 import { columnFit } from './column-check.ts';
 import { addedDefinition, indexDefinition, isFilled } from './ddl.ts';
-import type { MysqlColumn, MysqlTable } from './fact-table.ts';
+import type { SqlColumn, SqlTable } from './fact-table.ts';
 import type { FoundColumn, FoundIndex, FoundTable } from './found-table.ts';
 import { mysqlName, mysqlText } from './mysql-types.ts';
 
@@ -13,12 +13,12 @@ type Problem = { readonly text: string; readonly clause: string | null };
 
 export type TableVerdict =
   /** The table has all that is needed, or will have with these columns. */
-  | { readonly kind: 'usable'; readonly missing: readonly MysqlColumn[] }
+  | { readonly kind: 'usable'; readonly missing: readonly SqlColumn[] }
   | { readonly kind: 'differs'; readonly table: string; readonly problems: readonly string[]; readonly alter: string | null };
 
 const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
 
-export function checkTable(table: MysqlTable, found: FoundTable): TableVerdict {
+export function checkTable(table: SqlTable, found: FoundTable): TableVerdict {
   if (found.kind === 'view') {
     return { kind: 'differs', table: table.name, problems: ['is a view, and no rows can be kept in it'], alter: null };
   }
@@ -43,10 +43,10 @@ export function checkTable(table: MysqlTable, found: FoundTable): TableVerdict {
   };
 }
 
-const columnOf = (found: FoundTable, column: MysqlColumn): FoundColumn | undefined =>
+const columnOf = (found: FoundTable, column: SqlColumn): FoundColumn | undefined =>
   found.columns.find(({ name }) => same(name, column.name));
 
-function alterText(table: MysqlTable, clauses: readonly string[]): string | null {
+function alterText(table: SqlTable, clauses: readonly string[]): string | null {
   if (clauses.length === 0) return null;
   const text = `ALTER TABLE ${table.quoted}\n  ${clauses.join(',\n  ')};`;
   // What a TIMESTAMP holds is turned into a text by the zone of the session that runs this.
@@ -65,7 +65,7 @@ function checkOptions(found: FoundTable): Problem[] {
   return problems;
 }
 
-function checkColumn(found: FoundColumn | undefined, column: MysqlColumn): Problem[] {
+function checkColumn(found: FoundColumn | undefined, column: SqlColumn): Problem[] {
   if (found === undefined) return [];
   const modify = (type: string): string => {
     const definition = `${type} ${column.role === 'key' ? 'NOT NULL' : 'NULL'}`;
@@ -99,7 +99,7 @@ const asFound = (found: FoundColumn): string =>
     : `${found.type} CHARACTER SET ${found.charset} COLLATE ${found.collation}`;
 
 /** Columns of ours and keys are never added silently: a table without them was not made for lake, and has other rows. */
-function missingColumn(column: MysqlColumn, found: FoundTable): Problem {
+function missingColumn(column: SqlColumn, found: FoundTable): Problem {
   const text = `column ${column.name} is missing`;
   if (column.holds.kind !== 'id') return { text, clause: `ADD COLUMN ${column.quoted} ${addedDefinition(column)}` };
   const counter = found.columns.find(({ autoIncrement }) => autoIncrement);
@@ -108,7 +108,7 @@ function missingColumn(column: MysqlColumn, found: FoundTable): Problem {
 }
 
 /** Columns that the feed does not know: lake writes no value there, so the server must have one. */
-function checkOthers(table: MysqlTable, found: FoundTable): Problem[] {
+function checkOthers(table: SqlTable, found: FoundTable): Problem[] {
   const idMissing = !found.columns.some(({ name }) => same(name, idOf(table)));
   return found.columns
     .filter(({ name }) => !table.columns.some((column) => same(column.name, name)))
@@ -120,9 +120,9 @@ function checkOthers(table: MysqlTable, found: FoundTable): Problem[] {
     });
 }
 
-const idOf = (table: MysqlTable): string => table.columns.find(({ holds }) => holds.kind === 'id')?.name ?? 'id';
+const idOf = (table: SqlTable): string => table.columns.find(({ holds }) => holds.kind === 'id')?.name ?? 'id';
 
-function checkIndexes(table: MysqlTable, found: FoundTable): Problem[] {
+function checkIndexes(table: SqlTable, found: FoundTable): Problem[] {
   const id = idOf(table);
   const renamed = renamedCounter(found, id);
   // A key that has the id in it never meets another row.

@@ -63,7 +63,7 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
   const prepare = preparation(options, { commits, surely });
   let open: OpenSnapshot | null = null;
   const readOpen = async (): Promise<void> => {
-    if (snapshots) open = openSnapshotOf(await warehouse.run(selectOpenSnapshot(feed), signal));
+    if (snapshots) open = openSnapshotOf(await warehouse.run(selectOpenSnapshot(warehouse.dialect, feed), signal));
   };
   const read = (): Promise<TargetState> =>
     surely(
@@ -165,7 +165,7 @@ async function batchWork(connection: Connection, batch: StagedBatch, { options, 
       fact,
       snapshots: snapshots?.() ?? null,
       nowMs: nowMs(),
-      statementBytesMax: warehouse.statementBytesMax,
+      warehouse,
     });
   const work: Work = { ranges: batch.ranges, schemaVersion: batch.schemaVersion, inside };
   return { work, drop: rows.drop };

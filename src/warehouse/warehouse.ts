@@ -2,6 +2,7 @@
 // Invariant: what a transaction did is there as a whole or not at all, and `in_doubt` is the only answer that leaves it open.
 
 import { LakeError } from '../errors.ts';
+import type { Dialect } from './dialect.ts';
 
 /** Bytes bind as a BLOB or BINARY; bigint as BIGINT without loss; texts as utf8mb4. No Date: instants travel as texts in UTC. */
 export type SqlScalar = string | number | bigint | Uint8Array | null;
@@ -26,6 +27,8 @@ export type FailureClass =
   | 'packet'
   /** A unique key was there already. */
   | 'duplicate'
+  /** A table, view or column of that name is there already. */
+  | 'exists'
   /** A table, column or database is not there. */
   | 'missing'
   /** A grant is missing, or the password is wrong. */
@@ -46,14 +49,28 @@ export class WarehouseFailure extends Error {
   }
 }
 
+export type Values = readonly SqlScalar[];
+/** Rows of one table, as texts and bytes that its columns take. Names are quoted ones. */
+export type RowsInsert = {
+  readonly table: string;
+  readonly columns: readonly string[];
+  /** Values beyond the columns are not inserted. */
+  readonly rows: readonly Values[];
+  /** What follows the rows: what to do when one is there already. */
+  readonly tail: string;
+};
+
 export type Tx = {
   /** Rows matched (an UPDATE that changes nothing counts them too), or inserted. Throws WarehouseFailure. */
   change(statement: Statement): Promise<number>;
   rows(statement: Statement): Promise<readonly Row[]>;
+  /** As `change`, in whatever way takes many rows fastest. */
+  insert(insert: RowsInsert): Promise<number>;
 };
 
 export type Warehouse = AsyncDisposable & {
   readonly engine: Engine;
+  readonly dialect: Dialect;
   /** Bytes that a statement may have (max_allowed_packet of the server, less what the protocol needs). */
   readonly statementBytesMax: number;
   /**

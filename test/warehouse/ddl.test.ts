@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createTable } from '../../src/warehouse/ddl.ts';
 import type { FactTable } from '../../src/warehouse/fact-table.ts';
 import { factTable } from '../../src/warehouse/fact-table.ts';
+import { mysqlDialect } from '../../src/warehouse/mysql-dialect.ts';
 import { createDatabase, OTHER_TABLES, sqlStatements } from '../../src/warehouse/own-tables.ts';
 import { setUpWarehouse } from '../../src/warehouse/setup.ts';
 import { setUpFactTable } from '../../src/warehouse/setup-table.ts';
@@ -74,7 +75,9 @@ test('a dimension is one by the hash of its key', () => {
 test('sql/05 shows the dimensions of the feeds that come with lake', () => {
   const feeds = load(readFileSync(join(root, 'feeds.json'), 'utf8')).feeds;
   const made = new Map(
-    feeds.flatMap((feed) => factTable(feed, typed(feed)).dimensions).map((table) => [table.name, createTable(table).text]),
+    feeds
+      .flatMap((feed) => factTable(feed, typed(feed), mysqlDialect).dimensions)
+      .map((table) => [table.name, createTable(table).text]),
   );
   expect(sqlStatements(readFileSync(join(root, 'sql/05_dimensions.sql'), 'utf8'))).toEqual([...made.values()]);
 });

@@ -5,6 +5,7 @@ import type { MysqlEngine } from '../../scripts/service/mysql-files.ts';
 import { LakeError } from '../../src/errors.ts';
 import type { Feed, TypedField } from '../../src/model/feed.ts';
 import { type FactTable, factTable } from '../../src/warehouse/fact-table.ts';
+import { mysqlDialect } from '../../src/warehouse/mysql-dialect.ts';
 import { openMysqlWarehouse } from '../../src/warehouse/mysql-warehouse.ts';
 import type { Warehouse } from '../../src/warehouse/warehouse.ts';
 import { feedOf, type Json } from '../config/helpers.ts';
@@ -104,7 +105,7 @@ export const typed = (feed: Feed): TypedField[] =>
 
 export const tableOf = (json: Json): FactTable => {
   const feed = feedOf(json);
-  return factTable(feed, typed(feed));
+  return factTable(feed, typed(feed), mysqlDialect);
 };
 
 export async function errorOf(work: Promise<unknown>): Promise<LakeError> {
