@@ -1,11 +1,12 @@
 // A snapshot's end in the lake (design 4, §3): the files of the open snapshot are copied byte for byte to where the next one has
 // them, and one entry seals the one and opens the other. What is sealed stays where it is and is never written again.
+// Tombstones that nobody needs any more are left out of the copy.
 // Invariant: a seal stands only at the positions of its order; of two at once one stands, and of one whose answer is lost the caller
 // hears that it stands when it asks again.
 
-import { copyFile, mkdir } from 'node:fs/promises';
+import { copyFile, mkdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { run } from '../duckdb/connection.ts';
+import { query, run } from '../duckdb/connection.ts';
 import { type KeyColumn, snapshotTotals } from '../duckdb/snapshot-checksum.ts';
 import { quoteName } from '../duckdb/sql.ts';
 import { assert, LakeError } from '../errors.ts';
@@ -14,13 +15,14 @@ import type { SealOrder } from '../model/cut.ts';
 import type { EntrySeal } from '../model/entry-seal.ts';
 import { type FeedState, type LiveFile, schemaVersionOf } from '../model/feed-state.ts';
 import { movedPartitions } from '../model/fold-seal.ts';
+import { settledBeforeMs } from '../model/forgotten.ts';
 import type { Proposal } from '../model/log-entry.ts';
 import { stateFilePath, tableFilePath } from '../model/paths.ts';
 import { publishedFiles, snapshotValues } from '../model/snapshot-files.ts';
 import type { FeedWriter, WriterAnswer } from './feed-writer.ts';
 import type { Engine } from './keyed-state.ts';
 import type { FeedLog } from './log.ts';
-import type { WrittenFile } from './parquet.ts';
+import { copyParquet, type WrittenFile, withChecksums } from './parquet.ts';
 import { locate, parquetScan, writePublish } from './publish.ts';
 import { errorCode, storeError } from './store-error.ts';
 
@@ -89,14 +91,15 @@ export class Sealer {
     let wanted: Proposal | null = null;
     try {
       const copies = base ? await this.copy(base, { order, mine, batch }) : [];
+      const forgets = base ? await this.forget(copies, base, { state, order, batch }) : null;
       const { rows, checksum } = base ? await this.totals(copies) : { rows: 0, checksum: '0' };
       const seal: EntrySeal = {
         ...{ date: order.sealed.date, version: order.sealed.version, boundaryMs: order.cut.boundaryMs },
         ...{ cut: order.kind, positions: order.positions, opens: order.cut.opens, missed: order.cut.missed },
-        ...{ rows, checksum },
+        ...{ rows, checksum, forgets },
       };
       const toProposal = (added: Proposal['added']): Proposal => {
-        for (const file of added) checkCopy(file, base, writer.feed);
+        for (const file of added) if (file.kind === 'data' || forgets === null) checkCopy(file, base, writer.feed);
         const removed = base ? [base.state.path] : [];
         const relies = { epoch: state.epoch, schemaVersion: schemaVersionOf(state) };
         wanted = writer.propose({ kind: 'seal', batch, ...relies, added, removed, seal });
@@ -131,6 +134,39 @@ export class Sealer {
       copies.push({ ...file, staged, path, values: snapshotValues(opens) });
     }
     return copies;
+  }
+
+  /** Takes tombstones that are not needed any more out of the copy of the state file. null: there are none. */
+  private async forget(
+    copies: WrittenFile[],
+    base: Base,
+    { state, order, batch }: { readonly state: FeedState; readonly order: SealOrder; readonly batch: string },
+  ): Promise<EntrySeal['forgets']> {
+    const { writer, topic, engine } = this.options;
+    const beforeMs = settledBeforeMs(state.positions, order.cut.positions.keys());
+    const index = copies.findIndex(({ kind }) => kind === 'state');
+    const copied = copies[index];
+    if (beforeMs === null || !copied || copied.rows === 0) return null;
+    const [summed] = await withChecksums([copied], writer.store.localPath);
+    if (summed) checkCopy(summed, base, writer.feed);
+    const local = writer.store.localPath(copied.staged);
+    return await engine(async (connection) => {
+      const isSettled = `epoch_ms(kafka_timestamp) < ${beforeMs}`;
+      const all = parquetScan(local);
+      const [found] = await query(connection, `SELECT count(*) AS count FROM ${all} WHERE ${isSettled}`);
+      const rows = Number(found?.['count']);
+      if (rows === 0) return null;
+      const kept = await copyParquet(connection, {
+        select: `SELECT * FROM ${all} WHERE NOT ${isSettled}`,
+        local: `${local}.kept`,
+        origin: { id: batch, feed: writer.feed, topic, schemaVersion: schemaVersionOf(state), ranges: [] },
+        compression: writer.compression,
+        bytesPerRow: copied.bytes / copied.rows,
+      });
+      await rename(`${local}.kept`, local);
+      copies[index] = { ...copied, ...kept };
+      return { rows, beforeMs };
+    });
   }
 
   /** Of the copy, which nobody moves away. */

@@ -15,6 +15,8 @@ export type EntrySeal = SnapshotName &
     readonly rows: number;
     /** XOR over the rows of 64 bits of each key and its coordinates, in decimal digits; the same in every target. */
     readonly checksum: string;
+    /** Tombstones that the next state file does not have any more: those before an instant that no partition goes back behind. */
+    readonly forgets: { readonly rows: number; readonly beforeMs: number } | null;
   };
 
 /** A snapshot that nothing changes any more. */
@@ -33,6 +35,8 @@ export const sealToJson = (seal: EntrySeal): JsonObject => ({
   ...chainToJson(seal),
   rows: seal.rows,
   checksum: seal.checksum,
+  // Entries from before there was such a thing keep their bytes.
+  ...(seal.forgets && { forgets: { rows: seal.forgets.rows, before_ms: seal.forgets.beforeMs } }),
 });
 
 export const parseSeal = (value: unknown, at: string): EntrySeal => {
@@ -48,7 +52,14 @@ export const parseSeal = (value: unknown, at: string): EntrySeal => {
     ...parseChain(json, `${at}.`),
     rows: intAt(json['rows'], `${at}.rows`, 0),
     checksum,
+    forgets: parseForgets(json['forgets'], `${at}.forgets`),
   };
+};
+
+const parseForgets = (value: unknown, at: string): EntrySeal['forgets'] => {
+  if (value === undefined) return null;
+  const json = objectAt(value, at);
+  return { rows: intAt(json['rows'], `${at}.rows`, 1), beforeMs: intAt(json['before_ms'], `${at}.before_ms`) };
 };
 
 export const sealedToJson = (sealed: SealedSnapshot): JsonObject => ({

@@ -1,9 +1,11 @@
 // What a seal may say, by itself and after the entries before it (design 4, §3; PROTOCOL R4, 11). Pure.
-// Invariant: what is sealed is the state at exactly the positions of the entry, and what is opened is its copy, byte for byte.
+// Invariant: what is sealed is the state at exactly the positions of the entry, and what is opened is its copy, byte for byte, but for
+// tombstones that no partition can bring an older row for.
 
 import { type EntrySeal, namesProblem, type SealedSnapshot } from './entry-seal.ts';
 import type { EntrySnapshot } from './entry-snapshot.ts';
 import type { FeedState, LiveFile } from './feed-state.ts';
+import { settledBeforeMs } from './forgotten.ts';
 import type { LakeFile, Proposal } from './log-entry.ts';
 import { publishedFiles } from './snapshot-files.ts';
 
@@ -44,7 +46,11 @@ const isCopy = (state: FeedState, wanted: Proposal, seal: EntrySeal): boolean =>
   if (live === null || copy === null) return live === null && copy === null;
   if (wanted.removed[0] !== live.state.path) return false;
   const same = (a: LakeFile, b: LakeFile): boolean => a.rows === b.rows && a.bytes === b.bytes && a.sha256 === b.sha256;
-  return same(live.data, copy.data) && same(live.state, copy.state);
+  if (!same(live.data, copy.data)) return false;
+  const { forgets } = seal;
+  if (forgets === null) return same(live.state, copy.state);
+  const settledMs = settledBeforeMs(state.positions, []);
+  return settledMs !== null && forgets.beforeMs <= settledMs && copy.state.rows + forgets.rows === live.state.rows;
 };
 
 /** What the fold keeps, of the files before the entry. */

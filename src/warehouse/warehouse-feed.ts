@@ -6,6 +6,7 @@ import type { Connection } from '../duckdb/connection.ts';
 import { assert, LakeError } from '../errors.ts';
 import type { CommitAnswer, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { SealOrder } from '../model/cut.ts';
+import { settledBeforeMs } from '../model/forgotten.ts';
 import type { Gap } from '../model/log-entry.ts';
 import type { OpenSnapshot } from '../model/snapshot.ts';
 import type { SnapshotRules } from '../model/snapshot-rules.ts';
@@ -13,6 +14,7 @@ import { applyBatch } from './commit-batch.ts';
 import { explained } from './explain.ts';
 import type { FactTable } from './fact-table.ts';
 import { type Commits, createCommits, type Work } from './feed-commit.ts';
+import { forgetTombstones } from './forget.ts';
 import { readTable } from './found-table.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { type Patience, patiently } from './patience.ts';
@@ -79,6 +81,20 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
     return surely(() => commits.once(work, abort, doubt), abort, `a batch of feed ${feed} cannot be committed`);
   };
 
+  /** Beside the batches, for it may be many; what is left when the run ends is the next seal's. */
+  let forgetting: Promise<void> = Promise.resolve();
+  const forget = async (beforeMs: number): Promise<void> => {
+    const { log, stop } = patience;
+    const again = <T>(work: () => Promise<T>): Promise<T> => surely(work, signal, `tombstones of feed ${feed} cannot be deleted`);
+    try {
+      const count = await forgetTombstones({ warehouse, feed, topic, beforeMs, patiently: again, stop }, signal);
+      if (count > 0) log.info('tombstones_forgotten', { feed, target: 'warehouse', tombstones: count });
+    } catch (error) {
+      // They cost space, and nothing else.
+      log.warn('tombstones_kept', { feed, target: 'warehouse', reason: error instanceof Error ? error.message : String(error) });
+    }
+  };
+
   await read();
   await prepare(tables());
   return {
@@ -124,9 +140,12 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
         if (!(error instanceof PositionsMoved)) throw error;
         return { kind: 'conflict', reason: 'positions', state: await read() };
       }
-      return { kind: 'committed', version: 0, files: 0, bytes: 0, state: await read() };
+      const state = await read();
+      const beforeMs = settledBeforeMs(state.positions, order.cut.positions.keys());
+      if (beforeMs !== null) forgetting = forgetting.then(() => forget(beforeMs));
+      return { kind: 'committed', version: 0, files: 0, bytes: 0, state };
     },
-    close: async () => undefined,
+    close: () => forgetting,
   };
 }
 

@@ -15,6 +15,7 @@ import { failOnce, faulty, type StoreCall } from '../helpers/faulty-store.ts';
 import { noSignal, positionsOf } from '../helpers/lake-folder.ts';
 import { gone, type Process, refused, row, type TableScene, tableScene } from './table-helpers.ts';
 
+const COORDINATES = ['kafka_partition INTEGER', 'kafka_offset BIGINT', 'kafka_timestamp TIMESTAMP WITH TIME ZONE'];
 const HOUR_MS = 3_600_000;
 const BOUNDARY_MS = Date.UTC(2025, 0, 28, 11);
 const SEALED = { date: '2025-01-28', version: 11 };
@@ -81,7 +82,7 @@ describe('a seal', () => {
     expect(state.sealed).toEqual([
       {
         ...{ ...SEALED, boundaryMs: BOUNDARY_MS, cut: 'at_cut', positions: ORDER.positions, opens: OPENS, missed: MISSED },
-        ...{ rows: 2, entryVersion: 2, path: scene.files('tables')[0] ?? '' },
+        ...{ rows: 2, forgets: null, entryVersion: 2, path: scene.files('tables')[0] ?? '' },
         checksum: checksumOf([
           { id: 1, partition: 0, offset: 0 },
           { id: 2, partition: 1, offset: 8 },
@@ -100,6 +101,35 @@ describe('a seal', () => {
       ['1@0', '2@8'],
     ]);
     await expectTidy(scene);
+  });
+
+  test('leaves out tombstones that no partition can bring an older row for, and keeps the others', async () => {
+    const scene = tableScene();
+    const one = await scene.open();
+    await one.take([row(0, 1, 10), gone(1, 3, 30), gone(2, 4, 40), row(3, 2, 50), row(8, 5, 40, { partition: 1 })]);
+    await one.publish();
+    expect(await seal(one, orderAt({ 0: 4n, 1: 9n }))).toMatchObject({ kind: 'committed' });
+    expect(await scene.deleted()).toEqual([['4', '2']]);
+    const { sealed, snapshot } = await scene.state();
+    expect(sealed[0]?.forgets).toEqual({ rows: 1, beforeMs: 40 });
+    expect(await scene.columns('state')).toEqual(['id INTEGER', ...COORDINATES]);
+    // What comes late in the partition that was behind is not newer than what is kept, and does not need what is gone.
+    await one.take([row(9, 4, 39, { partition: 1 }), row(10, 3, 41, { partition: 1 })]);
+    await one.publish();
+    expect(await glob(scene, 13)).toEqual(['1@0', '2@3', '3@10', '5@8']);
+    expect([snapshot?.version, await scene.deleted()]).toEqual([13, [['4', '2']]]);
+    await expectTidy(scene);
+  });
+
+  test('keeps every tombstone while a partition of the topic has had no message', async () => {
+    const scene = tableScene();
+    const one = await scene.open();
+    await one.take([row(0, 1, 10), gone(1, 3, 30), row(2, 2, 50)]);
+    await one.publish();
+    const order = orderAt({ 0: 3n });
+    const cut = { ...order.cut, positions: orderAt({ 0: 3n, 1: 0n }).positions };
+    expect(await seal(one, { ...order, cut })).toMatchObject({ kind: 'committed' });
+    expect(await scene.deleted()).toEqual([['3', '1']]);
   });
 
   test('past the cut says so', async () => {

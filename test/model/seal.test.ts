@@ -54,6 +54,7 @@ const SEAL: EntrySeal = {
   missed: MISSED,
   rows: 4,
   checksum: '18446744073709551615',
+  forgets: null,
 };
 
 const next = (state: FeedState, given: Partial<LogEntry>): LogEntry => ({
@@ -117,6 +118,14 @@ describe('the fold', () => {
   });
 });
 
+/** Of the two partitions of PUBLISHED, the one that is behind. */
+const SETTLED_MS = rangeOf(2, 7).timestampMsMax ?? 0;
+const EMPTY_RANGE = { ...rangeOf(2, 7), messages: 0, rows: 0, last: null, timestampMsMax: null };
+const forgetting = (beforeMs: number, state: Partial<LakeFile> = {}, data: Partial<LakeFile> = {}): Partial<Proposal> => ({
+  ...sealWith({ forgets: { rows: 1, beforeMs } }),
+  added: [file('d2', OPENS, data), stateFile('s2', OPENS, { rows: 0, bytes: 40, sha256: 't', ...state })],
+});
+
 describe('a seal may follow', () => {
   const stop = { kind: 'stop', stop: { reason: 'r' } } satisfies Partial<LogEntry>;
   const fence = { kind: 'fence', writer: 'w0', fence: { writer: 'w1' } } satisfies Partial<LogEntry>;
@@ -175,6 +184,16 @@ describe('a seal may follow', () => {
       'no files where it has none',
       [{ ...PUBLISHED, added: [], snapshot: { ...FIRST, rows: 4 - 4 } }],
       sealWith({ rows: 0 }),
+      { reason: 'snapshot' },
+    ],
+    ['a shorter state file, without what no partition needs', [PUBLISHED], forgetting(SETTLED_MS), { kind: 'valid' }],
+    ['none without what one of them may need', [PUBLISHED], forgetting(SETTLED_MS + 1), { reason: 'snapshot' }],
+    ['none that forgets less than is gone', [PUBLISHED], forgetting(SETTLED_MS, { rows: 1 }), { reason: 'snapshot' }],
+    ['none whose data is not the same', [PUBLISHED], forgetting(SETTLED_MS, {}, { sha256: 'x' }), { reason: 'snapshot' }],
+    [
+      'none as long as a partition has had no message',
+      [{ ...PUBLISHED, ranges: [rangeOf(0, 10), { ...EMPTY_RANGE, partition: 3 }] }],
+      forgetting(SETTLED_MS),
       { reason: 'snapshot' },
     ],
     ['no other epoch', [PUBLISHED], { epoch: 1 }, { reason: 'epoch' }],
@@ -270,6 +289,14 @@ describe('JSON', () => {
       rows: 4,
       checksum: '18446744073709551615',
     });
+  });
+
+  test('what it forgets survives it, and is not there when it is nothing', () => {
+    const forgets = { rows: 3, beforeMs: 5 };
+    const forgetful = { ...entry, seal: { ...SEAL, forgets } };
+    const text = canonicalJson(entryToJson(forgetful));
+    expect(JSON.parse(text).seal.forgets).toEqual({ rows: 3, before_ms: 5 });
+    expect(parseEntry(JSON.parse(text))).toEqual(forgetful);
   });
 
   test('no other entry has the part, and absent reads as none', () => {

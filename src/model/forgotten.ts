@@ -1,0 +1,16 @@
+// Which tombstones of a table nobody needs any more (design 4, §1.2). Pure.
+
+/** The instant before which no partition can bring a message any more: the effective time of what comes is at least the running maximum of
+ *  its partition. null: one of the partitions has had no message, and may bring any time. `known`: every partition that Kafka names. */
+export function settledBeforeMs(
+  positions: ReadonlyMap<number, { readonly timestampMsMax: number | null }>,
+  known: Iterable<number>,
+): number | null {
+  let settledMs = Number.POSITIVE_INFINITY;
+  for (const partition of new Set([...known, ...positions.keys()])) {
+    const maxMs = positions.get(partition)?.timestampMsMax ?? null;
+    if (maxMs === null) return null;
+    settledMs = Math.min(settledMs, maxMs);
+  }
+  return Number.isFinite(settledMs) ? settledMs : null;
+}

@@ -1,0 +1,57 @@
+// Tombstones that nobody needs any more are deleted after a seal (design 4, §1.2), a few at a time, beside the batches.
+// Invariant: one is deleted only while its time lies before the running maximum of every partition, which is seen under the locks of
+// the positions: after a fail-over or a rebuild they may be back where the tombstone is needed.
+
+import { settledBeforeMs } from '../model/forgotten.ts';
+import { mysqlTime } from './audit.ts';
+import { type PositionsOf, selectPositions, stateOf } from './positions.ts';
+import type { SqlScalar, Statement, Tx, Warehouse } from './warehouse.ts';
+
+const CHUNK_ROWS = 1_000;
+
+export type Forgetting = PositionsOf & {
+  readonly warehouse: Warehouse;
+  readonly beforeMs: number;
+  /** Does work again while the server is away or a deadlock passes. */
+  readonly patiently: <T>(work: () => Promise<T>) => Promise<T>;
+  /** No more is begun after it: the next seal's turn has the rest. */
+  readonly stop: AbortSignal;
+};
+
+/** How many were deleted. Throws LakeError, WarehouseFailure. */
+export async function forgetTombstones(forgetting: Forgetting, signal: AbortSignal): Promise<number> {
+  const { warehouse, feed, beforeMs, patiently, stop } = forgetting;
+  const before = mysqlTime(beforeMs);
+  let forgottenCount = 0;
+  for (let after: SqlScalar = new Uint8Array(); !stop.aborted; ) {
+    const chunk: Statement = {
+      text: `SELECT key_hash FROM lake_tombstones WHERE feed = ? AND key_hash > ? AND kafka_timestamp < ? ORDER BY key_hash LIMIT ${CHUNK_ROWS}`,
+      values: [feed, after, before],
+    };
+    const hashes: readonly SqlScalar[] = (await patiently(() => warehouse.run(chunk, signal))).flatMap(
+      (row) => row['key_hash'] ?? [],
+    );
+    const last = hashes.at(-1);
+    if (last === undefined) break;
+    const deleted = await patiently(() => warehouse.transaction((tx) => deleteSettled(tx, forgetting, hashes), signal));
+    if (deleted === null) break;
+    forgottenCount += deleted;
+    after = last;
+  }
+  return forgottenCount;
+}
+
+/** null: the positions are back where they may be needed. */
+async function deleteSettled(
+  tx: Tx,
+  { feed, topic, beforeMs }: Forgetting,
+  hashes: readonly SqlScalar[],
+): Promise<number | null> {
+  const settledMs = settledBeforeMs(stateOf(await tx.rows(selectPositions({ feed, topic }, true))).positions, []);
+  if (settledMs === null || settledMs < beforeMs) return null;
+  const marks = hashes.map(() => '?').join(', ');
+  return await tx.change({
+    text: `DELETE FROM lake_tombstones WHERE feed = ? AND key_hash IN (${marks}) AND kafka_timestamp < ?`,
+    values: [feed, ...hashes, mysqlTime(beforeMs)],
+  });
+}
