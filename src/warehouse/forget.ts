@@ -3,7 +3,7 @@
 // the positions: after a fail-over or a rebuild they may be back where the tombstone is needed.
 
 import { settledBeforeMs } from '../model/forgotten.ts';
-import { mysqlTime } from './audit.ts';
+import { timeText } from './audit.ts';
 import { type PositionsOf, selectPositions, stateOf } from './positions.ts';
 import type { SqlScalar, Statement, Tx, Warehouse } from './warehouse.ts';
 
@@ -21,7 +21,7 @@ export type Forgetting = PositionsOf & {
 /** How many were deleted. Throws LakeError, WarehouseFailure. */
 export async function forgetTombstones(forgetting: Forgetting, signal: AbortSignal): Promise<number> {
   const { warehouse, feed, beforeMs, patiently, stop } = forgetting;
-  const before = mysqlTime(beforeMs);
+  const before = timeText(beforeMs);
   let forgottenCount = 0;
   for (let after: SqlScalar = new Uint8Array(); !stop.aborted; ) {
     const chunk: Statement = {
@@ -44,14 +44,14 @@ export async function forgetTombstones(forgetting: Forgetting, signal: AbortSign
 /** null: the positions are back where they may be needed. */
 async function deleteSettled(
   tx: Tx,
-  { feed, topic, beforeMs }: Forgetting,
+  { warehouse, feed, topic, beforeMs }: Forgetting,
   hashes: readonly SqlScalar[],
 ): Promise<number | null> {
-  const settledMs = settledBeforeMs(stateOf(await tx.rows(selectPositions({ feed, topic }, true))).positions, []);
+  const settledMs = settledBeforeMs(stateOf(await tx.rows(selectPositions({ feed, topic }, warehouse.dialect))).positions, []);
   if (settledMs === null || settledMs < beforeMs) return null;
   const marks = hashes.map(() => '?').join(', ');
   return await tx.change({
     text: `DELETE FROM lake_tombstones WHERE feed = ? AND key_hash IN (${marks}) AND kafka_timestamp < ?`,
-    values: [feed, ...hashes, mysqlTime(beforeMs)],
+    values: [feed, ...hashes, timeText(beforeMs)],
   });
 }
