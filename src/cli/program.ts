@@ -5,6 +5,7 @@ import type { CommandSpec } from '../commands/command.ts';
 import { type CommandContext, oneOf } from '../commands/context.ts';
 import { feeds } from '../commands/feeds.ts';
 import { ingest } from '../commands/ingest.ts';
+import { verify } from '../commands/verify.ts';
 import { OVERRIDE_FLAGS } from '../config/overrides.ts';
 import { didYouMean } from '../config/suggest.ts';
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
@@ -21,7 +22,7 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, feeds];
+const COMMANDS: readonly CommandSpec[] = [ingest, verify, feeds];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */

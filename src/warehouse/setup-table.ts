@@ -41,6 +41,11 @@ export function setUpFactTable(warehouse: Warehouse, table: FactTable, signal: A
   });
 }
 
+/** What a set-up would do now, undone. Throws warehouse_table_differs when something is for a person to do. */
+export async function tableDrift(warehouse: Warehouse, table: FactTable, signal: AbortSignal): Promise<readonly AuditEntry[]> {
+  return planSteps(table, await readAll(warehouse, table, signal), warehouse.dialect).map(({ entry }) => entry);
+}
+
 type Facts = { readonly tables: readonly (FoundTable | null)[]; readonly view: FoundTable | null };
 
 async function readAll(warehouse: Warehouse, table: FactTable, signal: AbortSignal): Promise<Facts> {

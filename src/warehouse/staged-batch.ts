@@ -66,6 +66,14 @@ const outOf = ({ name, holds }: SqlColumn): string => {
   assert(!isOwn(holds), `column ${name} comes from no message`);
   return outSql(quoteName(name), holds);
 };
+/** The values and coordinates of a row, as the warehouse has them, in the order of `comparedColumns`. */
+export const comparedSql = (fact: FactTable): string => [...fact.values.map(outOf), ...LINEAGE].join(', ');
+export const comparedColumns = ({ values, own }: FactTable): readonly SqlColumn[] => [
+  ...values,
+  own.kafkaPartition,
+  own.kafkaOffset,
+  own.kafkaTimestamp,
+];
 const keyOf = (columns: readonly SqlColumn[]): string =>
   keyHashSql(columns.flatMap(({ name, holds }) => (isOwn(holds) ? [] : [{ name, type: holds }])));
 

@@ -1,0 +1,126 @@
+// The log from its first entry on, for verify: no checkpoint is trusted, each is compared with the fold of its version.
+// Invariant: changes nothing, and never throws for damage: it tells where the fold ends, and why.
+
+import { LakeError } from '../errors.ts';
+import { stateToJson } from '../model/checkpoint.ts';
+import { emptyState, type FeedState } from '../model/feed-state.ts';
+import { foldAll } from '../model/fold.ts';
+import { canonicalJson } from '../model/json-fields.ts';
+import type { CommittedRange, EntryKind, LogEntry } from '../model/log-entry.ts';
+import { checkpointsFolder, entryPath, feedFolder, versionOfKey } from '../model/paths.ts';
+import { CHECKPOINT_EVERY, readCheckpoint } from './checkpoint.ts';
+import { readEntry } from './read-log.ts';
+import type { ObjectStore } from './store.ts';
+
+export type WholeLog = {
+  /** As far as the fold goes. */
+  readonly state: FeedState;
+  /** Where and why it ends before the newest entry; null: it does not. */
+  readonly damage: Damage | null;
+  /** Names under `log/` that are no entry's. */
+  readonly foreign: readonly string[];
+  /** Checkpoints that are not the fold of their version. */
+  readonly wrongCheckpoints: readonly string[];
+  /** What entries say of the files they added. */
+  readonly added: ReadonlyMap<number, AddedBy>;
+  /** Rows of data files that are no longer live because an entry of retention took them away. */
+  readonly retainedRows: number;
+};
+
+export type AddedBy = { readonly kind: EntryKind; readonly batch: string; readonly ranges: readonly CommittedRange[] };
+
+export async function readWholeLog(store: ObjectStore, feed: string): Promise<WholeLog> {
+  const listed = (await store.list(`${feedFolder(feed)}/log`)).map(({ key }) => key);
+  const newest = Math.max(0, ...listed.flatMap((key) => versionOfKey(key) ?? []));
+  const checkpoints = new Map(
+    (await store.list(checkpointsFolder(feed))).map(({ key }): [number, string] => [versionOfKey(key) ?? 0, key]),
+  );
+  const wrongCheckpoints: string[] = [];
+  const tally = createTally();
+  let state = emptyState(feed);
+  let damage: Damage | null = null;
+  for (let atEnd = false; !atEnd && damage === null; ) {
+    const read = await readUpTo(store, state, nextCheckpoint(state.version));
+    atEnd = read.atEnd;
+    damage = read.damage;
+    const folded = foldSome(state, read.entries);
+    for (const entry of read.entries.slice(0, folded.state.version - state.version)) tally.count(entry);
+    state = folded.state;
+    damage = folded.damage ?? damage;
+    const key = checkpoints.get(state.version);
+    if (key !== undefined && !(await isFold(store, key, state))) wrongCheckpoints.push(key);
+  }
+  if (damage === null && state.version < newest) {
+    const version = state.version + 1;
+    damage = { file: entryPath(feed, version), what: `entry ${version} is missing, and newer ones are there` };
+  }
+  const foreign = listed.filter((key) => key !== entryPath(feed, versionOfKey(key) ?? 0));
+  return { state, damage, foreign, wrongCheckpoints, ...tally.totals() };
+}
+
+type Damage = { readonly file: string; readonly what: string };
+
+const nextCheckpoint = (version: number): number => version - (version % CHECKPOINT_EVERY) + CHECKPOINT_EVERY;
+
+type Read = { readonly entries: readonly LogEntry[]; readonly atEnd: boolean; readonly damage: Damage | null };
+
+async function readUpTo(store: ObjectStore, { feed, version }: FeedState, last: number): Promise<Read> {
+  const entries: LogEntry[] = [];
+  for (let next = version + 1; next <= last; next += 1) {
+    try {
+      const entry = await readEntry(store, feed, next);
+      if (entry === null) return { entries, atEnd: true, damage: null };
+      entries.push(entry);
+    } catch (error) {
+      return { entries, atEnd: true, damage: damageOf(error, entryPath(feed, next)) };
+    }
+  }
+  return { entries, atEnd: false, damage: null };
+}
+
+/** At once, and one by one only to find where it ends. */
+function foldSome(state: FeedState, entries: readonly LogEntry[]): { state: FeedState; damage: Damage | null } {
+  try {
+    return { state: foldAll(state, entries), damage: null };
+  } catch {
+    let folded = state;
+    for (const entry of entries) {
+      try {
+        folded = foldAll(folded, [entry]);
+      } catch (error) {
+        return { state: folded, damage: damageOf(error, entryPath(state.feed, folded.version + 1)) };
+      }
+    }
+    return { state: folded, damage: null };
+  }
+}
+
+function damageOf(error: unknown, file: string): Damage {
+  if (!(error instanceof LakeError) || error.code === 'bug') throw error;
+  return { file, what: error.message };
+}
+
+/** What the fold does not keep. */
+function createTally() {
+  const added = new Map<number, AddedBy>();
+  const rowsOf = new Map<string, number>();
+  let retainedRows = 0;
+  return {
+    count: (entry: LogEntry): void => {
+      for (const path of entry.removed) {
+        if (entry.kind === 'retain') retainedRows += rowsOf.get(path) ?? 0;
+        rowsOf.delete(path);
+      }
+      for (const { kind, path, rows } of entry.added) if (kind === 'data') rowsOf.set(path, rows);
+      if (entry.added.length > 0) added.set(entry.version, { kind: entry.kind, batch: entry.batch, ranges: entry.ranges });
+    },
+    totals: () => ({ added, retainedRows }),
+  };
+}
+
+async function isFold(store: ObjectStore, key: string, state: FeedState): Promise<boolean> {
+  const found = await readCheckpoint(store, key);
+  if (found !== null) return canonicalJson(stateToJson(found)) === canonicalJson(stateToJson(state));
+  // Taken away meanwhile, as older ones are.
+  return (await store.size(key)) === null;
+}

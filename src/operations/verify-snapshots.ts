@@ -1,0 +1,128 @@
+// A table's snapshots in the lake beside those in the warehouse: the open one row by row when both are at the same positions, the
+// sealed ones by what was written down when they were sealed, and by their rows.
+
+import type { Connection } from '../duckdb/connection.ts';
+import { quoteText } from '../duckdb/sql.ts';
+import { resolveFile } from '../lake/resolve-file.ts';
+import type { ObjectStore } from '../lake/store.ts';
+import type { SealedSnapshot } from '../model/entry-seal.ts';
+import type { FeedState, LiveFile } from '../model/feed-state.ts';
+import type { CheckResult, Finding } from '../model/findings.ts';
+import type { SnapshotName } from '../model/snapshot.ts';
+import { openDeadLetters, openSnapshot, rowsBySnapshot, type SealedRow, sealedSnapshots } from '../warehouse/inspect.ts';
+import { compareSnapshot } from '../warehouse/snapshot-rows.ts';
+import { readPositions, type WarehouseLook } from './verify-warehouse.ts';
+
+export type SnapshotsLook = WarehouseLook & {
+  readonly store: ObjectStore;
+  readonly connection: Connection;
+  readonly state: FeedState;
+};
+
+/** Of a table whose destination is both. */
+export async function verifySnapshots(look: SnapshotsLook): Promise<CheckResult> {
+  const findings: Finding[] = [];
+  const notes: string[] = [];
+  const details = [await compareOpen(look, findings, notes), await compareSealed(look, findings, notes)];
+  return { check: 'snapshots', target: 'both', findings, notes, detail: details.join('; ') };
+}
+
+const nameOf = ({ date, version }: SnapshotName): string => `${date}/${version}`;
+const LETTERS_MAX = 10_000;
+const DIFFERS =
+  'lake and warehouse hold the same messages: one of them was changed by hand. Compare with  lake trace, then  lake rewind';
+
+/** Unequal positions are no fault: one of the two is behind. */
+async function compareOpen(look: SnapshotsLook, findings: Finding[], notes: string[]): Promise<string> {
+  const { warehouse, connection, store, feed, fact, state, signal } = look;
+  const before = await readPositions(look);
+  const open = await openSnapshot(warehouse, feed.name, signal);
+  if (fact === null || open === null || state.snapshot === null) return 'no open snapshot in both targets yet';
+  if (nameOf(open) !== nameOf(state.snapshot) || !samePositions(state, before.positions)) {
+    notes.push('the open snapshots are at other positions in lake and warehouse: not comparable yet');
+    return 'open: not comparable yet';
+  }
+  const file = fileOf(state, open);
+  const key = file && (await resolveFile(store, feed.name, file));
+  if (file && key === null) return 'open: its file is missing';
+  const letters = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
+  const difference = await compareSnapshot({
+    warehouse,
+    connection,
+    fact,
+    snapshot: open,
+    lakeRows: key ? `SELECT * FROM read_parquet(${quoteText(store.localPath(key))}, hive_partitioning = false)` : null,
+    except: letters,
+    signal,
+  });
+  if (!samePositions(state, (await readPositions(look)).positions)) {
+    notes.push('the open snapshot went on while it was read: not comparable yet');
+    return 'open: not comparable yet';
+  }
+  const { onlyInLake, onlyInWarehouse, rows, examples } = difference;
+  if (letters.size > 0)
+    notes.push(`${letters.size} messages are open dead letters of the warehouse: their rows were not compared`);
+  if (onlyInLake + onlyInWarehouse > 0)
+    findings.push({
+      place: `snapshot ${nameOf(open)}`,
+      kind: 'rows_differ',
+      what: `${onlyInLake} rows of the open snapshot are in the lake alone, ${onlyInWarehouse} in the warehouse alone: ${examples.join('; ')}`,
+      todo: DIFFERS,
+    });
+  return `open ${nameOf(open)}: ${rows} rows compared`;
+}
+
+function samePositions(state: FeedState, positions: ReadonlyMap<number, { readonly position: bigint }>): boolean {
+  const partitions = new Set([...state.positions.keys(), ...positions.keys()]);
+  return [...partitions].every((partition) => state.positions.get(partition)?.position === positions.get(partition)?.position);
+}
+
+function fileOf(state: FeedState, { date, version }: SnapshotName): LiveFile | null {
+  for (const file of state.files.values())
+    if (file.kind === 'data' && file.values['snapshot_date'] === date && file.values['snapshot_version'] === String(version))
+      return file;
+  return null;
+}
+
+async function compareSealed(look: SnapshotsLook, findings: Finding[], notes: string[]): Promise<string> {
+  const { warehouse, feed, fact, state, signal } = look;
+  const inWarehouse = new Map((await sealedSnapshots(warehouse, feed.name, signal)).map((row) => [nameOf(row), row]));
+  const held = fact === null ? new Map<string, number>() : await rowsBySnapshot(warehouse, fact, signal);
+  const open = await openSnapshot(warehouse, feed.name, signal);
+  const find = (name: string, kind: string, what: string): void =>
+    void findings.push({ place: `snapshot ${name}`, kind, what, todo: DIFFERS });
+  for (const sealed of state.sealed) {
+    const name = nameOf(sealed);
+    const other = inWarehouse.get(name);
+    if (other) compareOne(name, { sealed, other }, { find, notes });
+    // A target that is behind has not met this cut yet.
+    else if (open !== null && nameOf(open) > name)
+      find(name, 'missing', `sealed snapshot ${name} of the lake is not in the warehouse`);
+  }
+  for (const [name, { rows }] of inWarehouse) {
+    const is = held.get(name) ?? 0;
+    if (is !== rows) find(name, 'rows', `snapshot ${name} has ${is} rows in the warehouse, it was sealed with ${rows}`);
+  }
+  return `${state.sealed.length} sealed in the lake, ${inWarehouse.size} in the warehouse`;
+}
+
+type Pair = { readonly sealed: SealedSnapshot; readonly other: SealedRow };
+type Told = { readonly find: (name: string, kind: string, what: string) => void; readonly notes: string[] };
+
+function compareOne(name: string, { sealed, other }: Pair, { find, notes }: Told): void {
+  const positions = JSON.stringify(
+    Object.fromEntries([...sealed.positions].sort(([a], [b]) => a - b).map(([partition, at]) => [partition, String(at)])),
+  );
+  if (positions !== other.positions) {
+    notes.push(`snapshot ${name} was cut at other offsets in the two targets (${positions} and ${other.positions})`);
+    return;
+  }
+  if (sealed.rows !== other.rows)
+    find(name, 'rows_differ', `snapshot ${name} has ${sealed.rows} rows in the lake, ${other.rows} in the warehouse`);
+  else if (sealed.checksum !== other.checksum)
+    find(
+      name,
+      'checksum',
+      `snapshot ${name} has other rows in the lake (${sealed.checksum}) than in the warehouse (${other.checksum})`,
+    );
+}

@@ -1,0 +1,152 @@
+// The warehouse's part of verify: rows and dead letters beside their positions, tables beside their feeds, the registry beside
+// feeds.json. Invariant: counts are judged only if the positions are the same before and after they were read.
+
+import { LakeError } from '../errors.ts';
+import type { Feed } from '../model/feed.ts';
+import type { PositionState } from '../model/feed-state.ts';
+import type { CheckResult, Finding } from '../model/findings.ts';
+import type { FactTable } from '../warehouse/fact-table.ts';
+import { governanceRows, type Held, heldInDeadLetters, heldInFacts, heldInTombstones } from '../warehouse/inspect.ts';
+import { selectPositions, stateOf } from '../warehouse/positions.ts';
+import { type GovernanceValues, policyValues, registryValues } from '../warehouse/registry.ts';
+import { tableDrift } from '../warehouse/setup-table.ts';
+import type { Row, Warehouse } from '../warehouse/warehouse.ts';
+
+export type WarehouseLook = {
+  readonly warehouse: Warehouse;
+  readonly feed: Feed;
+  /** null: nothing is pinned yet, so there is no table. */
+  readonly fact: FactTable | null;
+  readonly signal: AbortSignal;
+};
+
+type Positions = ReadonlyMap<number, PositionState>;
+
+export async function readPositions({ warehouse, feed, signal }: WarehouseLook) {
+  const rows = await warehouse.run(selectPositions({ feed: feed.name, topic: feed.topic }), signal);
+  return { ...stateOf(rows), clusterId: rows[0]?.['cluster_id'] == null ? null : String(rows[0]['cluster_id']) };
+}
+
+export async function verifyWarehouse(look: WarehouseLook): Promise<readonly CheckResult[]> {
+  return [...(await checkRows(look)), await checkColumns(look), await checkRegistry(look)];
+}
+
+/** A pipeline that commits all the time leaves no moment in between; then the last look is told as it is. */
+const LOOKS_MAX = 5;
+
+async function checkRows(look: WarehouseLook): Promise<CheckResult[]> {
+  for (let attempt = 1; ; attempt += 1) {
+    const { positions } = await readPositions(look);
+    const held = await readHeld(look);
+    const after = (await readPositions(look)).positions;
+    const isStill = [...after].every(([partition, { position }]) => positions.get(partition)?.position === position);
+    if (isStill || attempt === LOOKS_MAX) return [checkBeyond(after, held), checkCounts(look.feed, after, isStill ? held : null)];
+  }
+}
+
+type AllHeld = Readonly<Record<'facts' | 'deadLetters' | 'tombstones', readonly Held[]>>;
+
+async function readHeld({ warehouse, feed, fact, signal }: WarehouseLook): Promise<AllHeld> {
+  return {
+    facts: fact === null ? [] : await heldInFacts(warehouse, fact, signal),
+    deadLetters: await heldInDeadLetters(warehouse, feed.name, signal),
+    tombstones: await heldInTombstones(warehouse, feed.name, signal),
+  };
+}
+
+const BY_HAND =
+  'somebody changed lake_positions or the table by hand: restore both from the same backup, or  lake rewind  the feed';
+
+function checkBeyond(positions: Positions, held: AllHeld): CheckResult {
+  const findings: Finding[] = [];
+  for (const [kind, list] of Object.entries(held)) {
+    for (const { partition, offsetMax } of list) {
+      const position = positions.get(partition)?.position;
+      if (position !== undefined && offsetMax < position) continue;
+      findings.push({
+        place: `partition ${partition}`,
+        kind: `beyond_${kind}`,
+        what: `${WORDS[kind] ?? kind} reach offset ${offsetMax} of partition ${partition}, the position is ${position ?? 'not known'}`,
+        todo: BY_HAND,
+      });
+    }
+  }
+  return { check: 'beyond', target: 'warehouse', findings, notes: [], detail: `${positions.size} positions` };
+}
+
+const WORDS: Readonly<Record<string, string>> = { facts: 'rows', deadLetters: 'dead letters', tombstones: 'tombstones' };
+
+/** null: what was read is of no one moment. */
+function checkCounts(feed: Feed, positions: Positions, held: AllHeld | null): CheckResult {
+  const findings: Finding[] = [];
+  const notes = held === null ? ['the feed is committed to all the time: its counts were not compared'] : [];
+  const total = (name: 'rows' | 'deadLetters'): number =>
+    [...positions.values()].reduce((sum, { totals }) => sum + totals[name], 0);
+  for (const [partition, { totals }] of held === null ? [] : positions) {
+    const rowsOf = (list: readonly Held[]): number => list.find((one) => one.partition === partition)?.rows ?? 0;
+    const compare = (what: string, is: number, should: number): void => {
+      if (is !== should)
+        findings.push({
+          place: `partition ${partition}`,
+          kind: what.replace(' ', '_'),
+          what: `${is} ${what} of partition ${partition} are there, ${should} were committed`,
+          todo: BY_HAND,
+        });
+    };
+    if (held === null) continue;
+    if (feed.type === 'stream') compare('rows', rowsOf(held.facts), totals.rows);
+    compare('dead letters', rowsOf(held.deadLetters), totals.deadLetters);
+  }
+  const detail = `${total('rows')} rows and ${total('deadLetters')} dead letters were committed`;
+  return { check: 'counts', target: 'warehouse', findings, notes, detail };
+}
+
+async function checkColumns({ warehouse, fact, signal }: WarehouseLook): Promise<CheckResult> {
+  const result = (findings: Finding[], detail: string): CheckResult => ({
+    check: 'columns',
+    target: 'warehouse',
+    findings,
+    notes: [],
+    detail,
+  });
+  if (fact === null) return result([], 'there is no table yet');
+  try {
+    const drift = await tableDrift(warehouse, fact, signal);
+    const findings = drift.map(({ action, resource }) => ({
+      place: resource,
+      kind: action,
+      what: `${resource} is missing (${action.replace('_', ' ')} at the next start)`,
+      todo: 'run  lake ingest: it makes what is missing, and audits it',
+    }));
+    return result(findings, `${fact.name}, ${fact.columns.length} columns, ${fact.dimensions.length} dimensions`);
+  } catch (error) {
+    if (!(error instanceof LakeError) || error.code !== 'warehouse_table_differs') throw error;
+    return result([{ place: fact.name, kind: 'differs', what: error.message, todo: error.todo }], fact.name);
+  }
+}
+
+async function checkRegistry({ warehouse, feed, signal }: WarehouseLook): Promise<CheckResult> {
+  const { registry, policy } = await governanceRows(warehouse, feed.name, signal);
+  const findings = [
+    ...rowFindings('feed_registry', registry, registryValues(feed)),
+    ...rowFindings('data_retention_policies', policy, policyValues(feed)),
+  ];
+  return { check: 'registry', target: 'warehouse', findings, notes: [], detail: 'feed_registry, data_retention_policies' };
+}
+
+function rowFindings(table: string, row: Row | null, wanted: GovernanceValues): Finding[] {
+  const todo = 'write feeds.json to the registry with  lake feeds sync, or correct feeds.json';
+  if (row === null) return [{ place: table, kind: 'missing', what: `${table} has no row of this feed`, todo }];
+  return Object.entries(wanted).flatMap(([column, value]) => {
+    const [is, should] = [textOf(row[column]), textOf(value)];
+    if (is === should) return [];
+    return [
+      { place: `${table}.${column}`, kind: 'differs', what: `${table}.${column} is ${is}, feeds.json says ${should}`, todo },
+    ];
+  });
+}
+
+const textOf = (value: Row[string] | undefined): string => {
+  if (value === null || value === undefined) return 'NULL';
+  return value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : String(value);
+};

@@ -1,0 +1,110 @@
+// lake verify: every check over the chosen feeds, and once more over those that found something.
+// Invariant: reads one log version and one moment of the warehouse at a time, and changes nothing.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { clusterId, groupOffsets, topicBounds } from '../broker/watermarks.ts';
+import { type Connection, openDatabase } from '../duckdb/connection.ts';
+import { pinnedFields } from '../ingest/feed-schema.ts';
+import type { TargetName } from '../ingest/target.ts';
+import type { Feed } from '../model/feed.ts';
+import type { FeedState } from '../model/feed-state.ts';
+import { type CheckResult, surviving } from '../model/findings.ts';
+import type { RangeCounts } from '../model/log-entry.ts';
+import type { Offset } from '../model/offsets.ts';
+import { factTable } from '../warehouse/fact-table.ts';
+import type { Installation } from './installation.ts';
+import { checkKafka } from './verify-kafka.ts';
+import { verifyLake } from './verify-lake.ts';
+import { verifySnapshots } from './verify-snapshots.ts';
+import { readPositions, verifyWarehouse, type WarehouseLook } from './verify-warehouse.ts';
+
+export type FeedVerdict = {
+  readonly feed: string;
+  readonly ok: boolean;
+  readonly checks: readonly CheckResult[];
+  /** What was committed, by target. */
+  readonly totals: Readonly<Partial<Record<TargetName, RangeCounts>>>;
+};
+
+type Look = { readonly checks: readonly CheckResult[]; readonly totals: FeedVerdict['totals'] };
+
+const MEMORY_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Throws when Kafka, the lake or the warehouse is out of reach: then nothing can be said. */
+export async function verifyFeeds(
+  installation: Installation,
+  feeds: readonly Feed[],
+  tell: (feed: Feed) => void,
+): Promise<readonly FeedVerdict[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'lake-verify-'));
+  try {
+    await using database = await openDatabase({ memoryBytesMax: MEMORY_BYTES_MAX, tempFolder: join(folder, 'spill') });
+    const connection = await database.connect();
+    const verdicts: FeedVerdict[] = [];
+    for (const feed of feeds) {
+      tell(feed);
+      const first = await look(installation, connection, feed);
+      // A running ingest moves things between two reads: what is found again is so.
+      const again = first.checks.every(isGood) ? first : await look(installation, connection, feed);
+      const checks = again.checks.map((one) => surviving(first.checks, one));
+      verdicts.push({ feed: feed.name, ok: checks.every(isGood), checks, totals: again.totals });
+    }
+    return verdicts;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const isGood = ({ findings }: CheckResult): boolean => findings.length === 0;
+
+async function look(installation: Installation, connection: Connection, feed: Feed): Promise<Look> {
+  const { nowMs, signal } = installation;
+  const store = await installation.lake();
+  const { log, results } = await verifyLake({ store, connection, feed: feed.name, nowMs: nowMs() });
+  const checks: CheckResult[] = [...results];
+  const { state } = log;
+  const inLake = feed.destination === 'data_warehouse' ? {} : { lake: totalsOf(state.positions) };
+  if (inLake.lake)
+    checks.push(await kafkaCheck(installation, feed, { target: 'lake', ...positionsOf(state), clusterId: state.clusterId }));
+  if (feed.destination === 'data_lake') return { checks, totals: inLake };
+  const server = await installation.warehouse();
+  const fact = state.schema === null ? null : factTable(feed, pinnedFields(state.schema), server.dialect);
+  const warehouse: WarehouseLook = { warehouse: server, feed, fact, signal };
+  const there = await readPositions(warehouse);
+  checks.push(await kafkaCheck(installation, feed, { target: 'warehouse', ...positionsOf(there) }));
+  checks.push(...(await verifyWarehouse(warehouse)));
+  if (feed.type === 'table' && feed.destination === 'both')
+    checks.push(await verifySnapshots({ ...warehouse, store, connection, state }));
+  return { checks, totals: { ...inLake, warehouse: totalsOf(there.positions) } };
+}
+
+const totalsOf = (positions: FeedState['positions']): RangeCounts => {
+  const sum = (name: keyof RangeCounts): number => [...positions.values()].reduce((all, { totals }) => all + totals[name], 0);
+  return { messages: sum('messages'), rows: sum('rows'), deadLetters: sum('deadLetters'), tombstones: sum('tombstones') };
+};
+
+const positionsOf = ({ positions, clusterId: committed }: Pick<FeedState, 'positions' | 'clusterId'>) => ({
+  positions: new Map([...positions].map(([partition, { position }]): [number, Offset] => [partition, position])),
+  clusterId: committed,
+});
+
+type Positioned = ReturnType<typeof positionsOf> & { readonly target: TargetName };
+
+async function kafkaCheck({ config, kafka }: Installation, feed: Feed, given: Positioned): Promise<CheckResult> {
+  const admin = await kafka();
+  const groupId = given.target === 'lake' ? config.kafka.groupId : config.kafka.warehouseGroupId;
+  const { topic, name } = feed;
+  return checkKafka({
+    target: given.target,
+    feed: name,
+    topic,
+    groupId,
+    positions: given.positions,
+    groupOffsets: await groupOffsets(admin, config.kafka, { groupId, topic }),
+    bounds: await topicBounds(admin, config.kafka, topic),
+    clusterId: await clusterId(admin, config.kafka),
+    clusterIdCommitted: given.clusterId,
+  });
+}

@@ -1,0 +1,106 @@
+// What a check reads of a feed in the warehouse. Only reads; nothing is locked.
+
+import type { OpenSnapshot, SnapshotName } from '../model/snapshot.ts';
+import type { FactTable } from './fact-table.ts';
+import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
+import type { Row, Statement, Warehouse } from './warehouse.ts';
+
+/** What lies in a table of one partition. */
+export type Held = { readonly partition: number; readonly rows: number; readonly offsetMax: bigint };
+
+const heldOf = (rows: readonly Row[]): Held[] =>
+  rows.map((row) => ({
+    partition: Number(row['kafka_partition']),
+    rows: Number(row['held']),
+    offsetMax: BigInt(String(row['offset_max'])),
+  }));
+
+const statement = (text: string, values: Statement['values']): Statement => ({ text, values });
+
+/** Of all rows of a stream; of a table, of its open snapshot. */
+export async function heldInFacts(warehouse: Warehouse, fact: FactTable, signal: AbortSignal): Promise<readonly Held[]> {
+  const { kafkaPartition, kafkaOffset, snapshotDate, snapshotVersion } = fact.own;
+  const open = await openSnapshot(warehouse, fact.feed, signal);
+  const of = `SELECT ${kafkaPartition.quoted} AS kafka_partition, COUNT(*) AS held, MAX(${kafkaOffset.quoted}) AS offset_max FROM ${fact.quoted}`;
+  if (!snapshotDate || !snapshotVersion)
+    return heldOf(await warehouse.run(statement(`${of} GROUP BY ${kafkaPartition.quoted}`, []), signal));
+  if (open === null) return [];
+  const where = `WHERE ${snapshotDate.quoted} = ? AND ${snapshotVersion.quoted} = ? GROUP BY ${kafkaPartition.quoted}`;
+  return heldOf(await warehouse.run(statement(`${of} ${where}`, [open.date, open.version]), signal));
+}
+
+/** Dead letters, open or not. */
+export async function heldInDeadLetters(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<readonly Held[]> {
+  const text = `SELECT kafka_partition, COUNT(*) AS held, MAX(kafka_offset) AS offset_max
+    FROM lake_dead_letters WHERE feed = ? GROUP BY kafka_partition`;
+  return heldOf(await warehouse.run(statement(text, [feed]), signal));
+}
+
+export async function heldInTombstones(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<readonly Held[]> {
+  const text = `SELECT kafka_partition, COUNT(*) AS held, MAX(kafka_offset) AS offset_max
+    FROM lake_tombstones WHERE feed = ? GROUP BY kafka_partition`;
+  return heldOf(await warehouse.run(statement(text, [feed]), signal));
+}
+
+export async function openSnapshot(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<OpenSnapshot | null> {
+  return openSnapshotOf(await warehouse.run(selectOpenSnapshot(warehouse.dialect, feed), signal));
+}
+
+export type SealedRow = SnapshotName & {
+  readonly cut: string;
+  /** JSON, partition to position. */
+  readonly positions: string;
+  readonly rows: number;
+  readonly checksum: string;
+};
+
+export async function sealedSnapshots(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<readonly SealedRow[]> {
+  const text = `SELECT CAST(snapshot_date AS CHAR) AS snapshot_date, snapshot_version, cut_kind, positions, row_count, checksum
+    FROM lake_snapshots WHERE feed = ? AND state = 'sealed' ORDER BY snapshot_date, snapshot_version`;
+  return (await warehouse.run(statement(text, [feed]), signal)).map((row) => ({
+    date: String(row['snapshot_date']),
+    version: Number(row['snapshot_version']),
+    cut: String(row['cut_kind']),
+    positions: String(row['positions']),
+    rows: Number(row['row_count']),
+    checksum: String(row['checksum']),
+  }));
+}
+
+/** Rows of each snapshot that the fact table holds, by `date/version`. */
+export async function rowsBySnapshot(
+  warehouse: Warehouse,
+  fact: FactTable,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, number>> {
+  const { snapshotDate, snapshotVersion } = fact.own;
+  if (!snapshotDate || !snapshotVersion) return new Map();
+  const text = `SELECT CAST(${snapshotDate.quoted} AS CHAR) AS snapshot_date, ${snapshotVersion.quoted} AS snapshot_version,
+      COUNT(*) AS held FROM ${fact.quoted} GROUP BY ${snapshotDate.quoted}, ${snapshotVersion.quoted}`;
+  const rows = await warehouse.run(statement(text, []), signal);
+  return new Map(rows.map((row) => [`${row['snapshot_date']}/${row['snapshot_version']}`, Number(row['held'])]));
+}
+
+/** Coordinates of open dead letters, `partition:offset`; at most so many. */
+export async function openDeadLetters(
+  warehouse: Warehouse,
+  feed: string,
+  { countMax, signal }: { readonly countMax: number; readonly signal: AbortSignal },
+): Promise<ReadonlySet<string>> {
+  const text = `SELECT kafka_partition, kafka_offset FROM lake_dead_letters WHERE feed = ? AND state = 'open' LIMIT ${countMax}`;
+  const rows = await warehouse.run(statement(text, [feed]), signal);
+  return new Set(rows.map((row) => `${row['kafka_partition']}:${row['kafka_offset']}`));
+}
+
+/** The rows of the registry and of the policies that a feed has; null: there is none. */
+export async function governanceRows(
+  warehouse: Warehouse,
+  feed: string,
+  signal: AbortSignal,
+): Promise<{ readonly registry: Row | null; readonly policy: Row | null }> {
+  const of = async (table: string): Promise<Row | null> => {
+    const [row] = await warehouse.run(statement(`SELECT * FROM ${table} WHERE feed_name = ?`, [feed]), signal);
+    return row ?? null;
+  };
+  return { registry: await of('feed_registry'), policy: await of('data_retention_policies') };
+}

@@ -1,0 +1,126 @@
+// The rows of a snapshot beside those of the same snapshot in the lake, as typed rows in the embedded engine (DESIGN §7, verify).
+// Invariant: both sides are read as the texts that were sent, then as the field's own type, so that only values differ.
+
+import { type ColumnValues, type Connection, fillTempTable, query, run } from '../duckdb/connection.ts';
+import { quoteName } from '../duckdb/sql.ts';
+import { duckdbType } from '../model/columns.ts';
+import type { SnapshotName } from '../model/snapshot.ts';
+import { type FactTable, isOwn, type SqlColumn } from './fact-table.ts';
+import { comparedColumns, comparedSql, quotedNames } from './staged-batch.ts';
+import type { Row, SqlScalar, Warehouse } from './warehouse.ts';
+
+export type SnapshotDifference = {
+  /** Rows that one side alone has; a changed row is in both counts. */
+  readonly onlyInLake: number;
+  readonly onlyInWarehouse: number;
+  readonly rows: number;
+  /** A few of them, as JSON of key and coordinates, with the side. */
+  readonly examples: readonly string[];
+};
+
+const CHUNK_ROWS = 5_000;
+const EXAMPLES_MAX = 3;
+const [LAKE, WAREHOUSE, LOADED] = ['verify_lake', 'verify_warehouse', 'verify_loaded'];
+
+export type Compared = {
+  readonly warehouse: Warehouse;
+  readonly connection: Connection;
+  readonly fact: FactTable;
+  readonly snapshot: SnapshotName;
+  /** Of the lake's data file: a SELECT; null: it has no rows. */
+  readonly lakeRows: string | null;
+  /** Coordinates that are compared on neither side: their messages are open dead letters of one. */
+  readonly except: ReadonlySet<string>;
+  readonly signal: AbortSignal;
+};
+
+export async function compareSnapshot(compared: Compared): Promise<SnapshotDifference> {
+  const { connection, fact, except } = compared;
+  const columns = comparedColumns(fact);
+  await loadWarehouse(compared, columns);
+  await loadLake(compared, columns);
+  const left = [...except].map((at) => `'${at}'`).join(', ');
+  const where = left === '' ? '' : `WHERE c${columns.length - 3} || ':' || c${columns.length - 2} NOT IN (${left})`;
+  const side = (table: string): string =>
+    `SELECT ${columns.map((column, index) => `${typed(`c${index}`, column)} AS c${index}`).join(', ')} FROM ${table} ${where}`;
+  const only = (one: string, other: string): string => `(${side(one)}) EXCEPT ALL (${side(other)})`;
+  const [counts] = await query(
+    connection,
+    `SELECT (SELECT count(*) FROM (${only(LAKE, WAREHOUSE)})) AS l, (SELECT count(*) FROM (${only(WAREHOUSE, LAKE)})) AS w,
+       (SELECT count(*) FROM ${WAREHOUSE}) AS n`,
+  );
+  const examples: string[] = [];
+  for (const [name, sql] of [
+    ['lake', only(LAKE, WAREHOUSE)],
+    ['warehouse', only(WAREHOUSE, LAKE)],
+  ]) {
+    const rows = await query(connection, `SELECT to_json(t)::VARCHAR AS row FROM (${sql} LIMIT ${EXAMPLES_MAX}) t`);
+    examples.push(...rows.map((row) => `${name} alone: ${named(String(row['row']), columns)}`));
+  }
+  for (const table of [LAKE, WAREHOUSE, LOADED]) await run(connection, `DROP TABLE IF EXISTS ${table}`);
+  return { onlyInLake: Number(counts?.['l']), onlyInWarehouse: Number(counts?.['w']), rows: Number(counts?.['n']), examples };
+}
+
+/** c0, c1, … as the columns are called. */
+const named = (row: string, columns: readonly SqlColumn[]): string =>
+  row.replaceAll(/"c(\d+)":/g, (_, index: string) => `"${columns[Number(index)]?.name}":`);
+
+function typed(name: string, { holds }: SqlColumn): string {
+  if (isOwn(holds)) return name;
+  switch (holds.kind) {
+    case 'double':
+    case 'decimal':
+    case 'bigint':
+    case 'integer':
+    case 'date':
+      return `CAST(${name} AS ${duckdbType(holds)})`;
+    default:
+      return name;
+  }
+}
+
+const isBlob = ({ holds }: SqlColumn): boolean => !isOwn(holds) && holds.kind === 'blob';
+const definitions = (columns: readonly SqlColumn[]): string =>
+  columns.map((column, index) => `c${index} ${isBlob(column) ? 'BLOB' : 'VARCHAR'}`).join(', ');
+
+async function loadLake({ connection, fact, lakeRows }: Compared, columns: readonly SqlColumn[]): Promise<void> {
+  await run(connection, `CREATE OR REPLACE TABLE ${LAKE} (${definitions(columns)})`);
+  if (lakeRows === null) return;
+  // A file from before a column was added has NULL there.
+  const empty = fact.values.map(
+    ({ name, holds }) => `NULL::${isOwn(holds) ? 'VARCHAR' : duckdbType(holds)} AS ${quoteName(name)}`,
+  );
+  const whole = `(${lakeRows}) UNION ALL BY NAME (SELECT ${empty.join(', ')} WHERE false)`;
+  await run(connection, `INSERT INTO ${LAKE} SELECT ${comparedSql(fact)} FROM (${whole})`);
+}
+
+/** In the order of ids, a chunk at a time. */
+async function loadWarehouse(compared: Compared, columns: readonly SqlColumn[]): Promise<void> {
+  const { warehouse, connection, fact, snapshot, signal } = compared;
+  const { id, snapshotDate, snapshotVersion } = fact.own;
+  await run(connection, `CREATE OR REPLACE TABLE ${WAREHOUSE} (${definitions(columns)})`);
+  for (let after: SqlScalar = '0'; ; ) {
+    const text = `SELECT ${id.quoted}, ${quotedNames(columns)} FROM ${fact.quoted}
+      WHERE ${snapshotDate?.quoted} = ? AND ${snapshotVersion?.quoted} = ? AND ${id.quoted} > ? ORDER BY ${id.quoted} LIMIT ${CHUNK_ROWS}`;
+    const rows: readonly Row[] = await warehouse.run({ text, values: [snapshot.date, snapshot.version, after] }, signal);
+    if (rows.length === 0) return;
+    const content = Object.fromEntries(
+      columns.map((column, index): [string, ColumnValues] => [`c${index}`, valuesOf(rows, column)]),
+    );
+    await fillTempTable(connection, LOADED, { count: rows.length, columns: content });
+    await run(connection, `INSERT INTO ${WAREHOUSE} SELECT * FROM ${LOADED}`);
+    after = String(rows.at(-1)?.[id.name]);
+  }
+}
+
+function valuesOf(rows: readonly Row[], column: SqlColumn): ColumnValues {
+  const values = rows.map((row) => row[column.name] ?? null);
+  if (!isBlob(column)) return { type: 'VARCHAR', values: values.map((value) => (value === null ? null : textOf(value))) };
+  return {
+    type: 'BLOB',
+    values: values.map((value) => (value instanceof Uint8Array || value === null ? value : Buffer.from(String(value)))),
+  };
+}
+
+const textOf = (value: string | number | Uint8Array): string =>
+  value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : String(value);

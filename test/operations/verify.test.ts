@@ -1,0 +1,376 @@
+// lake verify over a good installation, and over the same one damaged in one way at a time: what it finds, and where (DESIGN §7).
+
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { copyFileSync, cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { decodeEntry, encodeEntry, sealJson } from '../../src/lake/entry-codec.ts';
+import { stateToJson } from '../../src/model/checkpoint.ts';
+import type { FeedState, LiveFile } from '../../src/model/feed-state.ts';
+import { toOffset } from '../../src/model/offsets.ts';
+import { checkpointPath, entryPath } from '../../src/model/paths.ts';
+import { drain, type LakeSetup, runLake, streamFeed } from '../helpers/ingest.ts';
+import { stateOf } from '../helpers/lake-rows.ts';
+import { type TestDatabase, testMysql } from '../helpers/mysql.ts';
+import { message, messages, type Recorder, record } from '../helpers/produced.ts';
+import { tempDir, testKafka } from '../helpers/services.ts';
+import { factFeed, rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
+
+setDefaultTimeout(120_000);
+
+const at = (hour: number): number => Date.UTC(2025, 0, 28, hour);
+
+type Found = { readonly target: string; readonly check: string; readonly kind: string; readonly place: string };
+type Verdict = {
+  readonly ok: boolean;
+  readonly feeds: readonly {
+    readonly feed: string;
+    readonly ok: boolean;
+    readonly checks: readonly {
+      readonly check: string;
+      readonly target: string;
+      readonly ok: boolean;
+      readonly findings: readonly { readonly place: string; readonly kind: string; readonly what: string; readonly do: string }[];
+      readonly notes: readonly string[];
+    }[];
+    readonly totals: unknown;
+  }[];
+};
+
+let folder: Awaited<ReturnType<typeof tempDir>>;
+let database: TestDatabase;
+let setup: LakeSetup;
+let good: string;
+const topics = { events: '', both: '', totals: '' };
+const sent: Recorder[] = [];
+
+/** A stream in the lake with a dead letter, a stream in both targets, a table in both with two sealed snapshots. */
+beforeAll(async () => {
+  folder = await tempDir();
+  database = await testMysql();
+  const kafka = await testKafka();
+  for (const name of ['events', 'both', 'totals'] as const) topics[name] = await kafka.createTopic({ partitions: 2 });
+  setup = warehouseSetup({
+    folder: folder.path,
+    kafka,
+    database,
+    feeds: [
+      streamFeed('events', topics.events),
+      streamFeed('both', topics.both, { destination: 'both', mysql_table: 'fact_both' }),
+      factFeed('totals', topics.totals, { destination: 'both', snapshot_every: 'hour' }),
+    ],
+    batch: { batch_size: 150 },
+  });
+  good = `${setup.lakePath}.good`;
+  for (const topic of Object.values(topics)) sent.push(await record(kafka, topic));
+  const [events, both, totals] = sent;
+  for (const hour of [10, 11, 12]) {
+    const more = (id: number) => ({ partition: id % 2, timestampMs: at(hour) + id * 10 });
+    await events?.send([...messages(hour * 1000, 200, more), message(1, { value: `no json ${hour}`, partition: 0 })]);
+    await both?.send([...messages(hour * 1000, 50, more), message(1, { value: `no json ${hour}`, partition: 0 })]);
+    await totals?.send(
+      messages(1, 40, more).map((one, index) => (index % 7 === hour % 7 ? { ...one, key: String(index + 1), value: null } : one)),
+    );
+    await drain(setup, { clockMs: at(hour) + 1_800_000 });
+  }
+  cpSync(setup.lakePath, good, { recursive: true });
+});
+
+afterAll(async () => {
+  for (const one of sent) await one[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+async function verify(...args: string[]): Promise<{ code: number | null; verdict: Verdict; found: Found[] }> {
+  const { code, stdout, stderr } = await runLake(setup, ['verify', '--json', ...args]);
+  if (!stdout.startsWith('{')) throw new Error(`verify ended with ${code}: ${stderr}`);
+  const verdict = JSON.parse(stdout) as Verdict;
+  const found = verdict.feeds.flatMap(({ checks }) =>
+    checks.flatMap(({ check, target, findings }) => findings.map(({ kind, place }) => ({ target, check, kind, place }))),
+  );
+  return { code, verdict, found };
+}
+
+const kindsOf = (found: readonly Found[]): string[] =>
+  [...new Set(found.map(({ target, check, kind }) => `${target} ${check} ${kind}`))].sort();
+
+describe('a good installation', () => {
+  test('has nothing to find, and says what it looked at', async () => {
+    const { code, verdict, found } = await verify();
+    expect(found).toEqual([]);
+    expect({ code, ok: verdict.ok }).toEqual({ code: 0, ok: true });
+    const checks = verdict.feeds.map(({ feed, checks }) => [
+      feed,
+      checks.map(({ target, check }) => `${target} ${check}`).sort(),
+    ]);
+    const lake = ['lake beyond', 'lake counts', 'lake files', 'lake kafka', 'lake log', 'lake strays'];
+    const warehouse = ['beyond', 'columns', 'counts', 'kafka', 'registry'].map((name) => `warehouse ${name}`);
+    expect(Object.fromEntries(checks)).toEqual({
+      events: lake,
+      both: [...lake, ...warehouse],
+      totals: ['both snapshots', ...lake, ...warehouse],
+    });
+    const events = { messages: 603, rows: 600, dead_letters: 3, tombstones: 0 };
+    expect(verdict.feeds[0]?.totals).toEqual({ lake: events });
+    const both = { messages: 153, rows: 150, dead_letters: 3, tombstones: 0 };
+    expect(verdict.feeds[1]?.totals).toEqual({ lake: both, warehouse: both });
+  });
+
+  test('verifies the feeds that are named alone', async () => {
+    const { verdict } = await verify('events');
+    expect(verdict.feeds.map(({ feed }) => feed)).toEqual(['events']);
+  });
+});
+
+const inLake = (path: string): string => join(setup.lakePath, path);
+const dataFile = (state: FeedState, kind: LiveFile['kind'] = 'data', index = 0): LiveFile => {
+  const file = [...state.files.values()].filter((one) => one.kind === kind)[index];
+  if (!file) throw new Error(`no ${kind} file ${index}`);
+  return file;
+};
+const entryOf = (feed: string, version: number) =>
+  decodeEntry(readFileSync(inLake(entryPath(feed, version))), { feed, version, file: 'entry' });
+/** The newest entry that commits messages. */
+const lastAppend = (state: FeedState): number => {
+  for (let version = state.version; version > 0; version -= 1) if (entryOf(state.feed, version).ranges.length > 0) return version;
+  throw new Error('nothing was committed');
+};
+
+type LakeDamage = readonly [what: string, feed: string, damage: (state: FeedState) => void, found: readonly string[]];
+const LAKE: readonly LakeDamage[] = [
+  ['a data file deleted', 'events', (state) => rmSync(inLake(dataFile(state).path)), ['lake files missing']],
+  [
+    'a data file truncated',
+    'events',
+    (state) => truncateSync(inLake(dataFile(state).path), dataFile(state).bytes - 10),
+    ['lake files size'],
+  ],
+  [
+    'a data file replaced by an older one',
+    'events',
+    (state) => copyFileSync(inLake(dataFile(state, 'data', 1).path), inLake(dataFile(state).path)),
+    ['lake files'],
+  ],
+  [
+    'a data file doubled under another name',
+    'events',
+    (state) => copyFileSync(inLake(dataFile(state).path), inLake(dataFile(state).path.replace('data_', 'copy_of_'))),
+    ['lake strays copy'],
+  ],
+  [
+    'an orphan',
+    'events',
+    (state) =>
+      copyFileSync(
+        inLake(dataFile(state).path),
+        inLake(dataFile(state).path.replace(/data_[0-9a-f]+/, `data_${'0'.repeat(28)}`)),
+      ),
+    ['lake strays orphan'],
+  ],
+  ['a dead-letter file gone', 'events', (state) => rmSync(inLake(dataFile(state, 'dead_letters').path)), ['lake files missing']],
+  ['a log entry deleted', 'events', () => rmSync(inLake(entryPath('events', 2))), ['lake log damaged']],
+  [
+    'the newest log entry deleted',
+    'events',
+    (state) => rmSync(inLake(entryPath('events', state.version))),
+    ['lake kafka group_ahead', 'lake strays orphan'],
+  ],
+  [
+    'a log entry edited',
+    'events',
+    () => {
+      const path = inLake(entryPath('events', 2));
+      writeFileSync(
+        path,
+        readFileSync(path, 'utf8')
+          .replace('"rows":', '"rows" :')
+          .replace(/"bytes":(\d)/, '"bytes":9$1'),
+      );
+    },
+    ['lake log damaged'],
+  ],
+  [
+    'a log entry doubled',
+    'events',
+    (state) => copyFileSync(inLake(entryPath('events', 2)), inLake(entryPath('events', state.version + 1))),
+    ['lake log damaged'],
+  ],
+  [
+    'a position moved forward in the log, with a checksum to match',
+    'events',
+    (state) => {
+      const version = lastAppend(state);
+      const entry = entryOf('events', version);
+      const [first, ...others] = entry.ranges;
+      if (!first) throw new Error('no range');
+      const ranges = [{ ...first, end: toOffset(first.end + 5n) }, ...others];
+      writeFileSync(inLake(entryPath('events', version)), encodeEntry({ ...entry, ranges }));
+    },
+    ['lake files footer', 'lake kafka beyond_end'],
+  ],
+  [
+    'a checkpoint that is not the fold',
+    'events',
+    (state) => {
+      const path = inLake(checkpointPath('events', state.version));
+      cpSync(inLake(entryPath('events', 1)), path);
+      writeFileSync(path, sealJson(stateToJson({ ...state, epoch: state.epoch + 1 })));
+    },
+    ['lake log checkpoint'],
+  ],
+  ['the file of the open snapshot deleted', 'totals', openFileGone, ['lake files missing']],
+];
+
+function openFileGone(state: FeedState): void {
+  const open = [...state.files.values()].find(({ kind, version }) => kind === 'data' && version === state.version);
+  rmSync(inLake((open ?? dataFile(state, 'data', state.files.size / 2 - 1)).path));
+}
+
+describe('a lake that was damaged', () => {
+  test.each(LAKE)('%s', async (_, feed, damage, wanted) => {
+    damage(await stateOf(setup.lakePath, feed));
+    try {
+      const { code, found } = await verify(feed);
+      for (const part of wanted) expect(kindsOf(found).join('\n')).toContain(part);
+      expect(code).toBe(3);
+    } finally {
+      rmSync(setup.lakePath, { recursive: true });
+      cpSync(good, setup.lakePath, { recursive: true });
+    }
+  });
+
+  test('a file that is not ours is told, and is no fault', async () => {
+    writeFileSync(inLake('streams/events/part-0.parquet'), 'of others');
+    const { code, verdict } = await verify('events');
+    rmSync(inLake('streams/events/part-0.parquet'));
+    expect(code).toBe(0);
+    expect(JSON.stringify(verdict)).toContain('part-0.parquet is not ours');
+  });
+});
+
+type WarehouseDamage = readonly [what: string, feed: string, damage: string, undo: readonly string[], found: readonly string[]];
+const KEPT = 'CREATE TABLE kept AS SELECT * FROM';
+const WAREHOUSE: readonly WarehouseDamage[] = [
+  [
+    'a position moved back',
+    'both',
+    "UPDATE lake_positions SET position = position - 3 WHERE feed = 'both' AND kafka_partition = 0",
+    ["UPDATE lake_positions SET position = position + 3 WHERE feed = 'both' AND kafka_partition = 0"],
+    ['warehouse beyond beyond_facts', 'warehouse kafka group_ahead'],
+  ],
+  [
+    'a position moved forward',
+    'both',
+    "UPDATE lake_positions SET position = position + 3 WHERE feed = 'both' AND kafka_partition = 0",
+    ["UPDATE lake_positions SET position = position - 3 WHERE feed = 'both' AND kafka_partition = 0"],
+    ['warehouse kafka beyond_end'],
+  ],
+  [
+    'a row of a stream deleted',
+    'both',
+    `${KEPT} fact_both LIMIT 1; DELETE FROM fact_both WHERE lake_id = (SELECT lake_id FROM kept)`,
+    ['INSERT INTO fact_both SELECT * FROM kept', 'DROP TABLE kept'],
+    ['warehouse counts rows'],
+  ],
+  [
+    'a row of a table deleted',
+    'totals',
+    `${KEPT} fact_totals_latest LIMIT 1; DELETE FROM fact_totals WHERE lake_id = (SELECT lake_id FROM kept)`,
+    ['INSERT INTO fact_totals SELECT * FROM kept', 'DROP TABLE kept'],
+    ['both snapshots rows_differ'],
+  ],
+  [
+    'a row of a table changed',
+    'totals',
+    `${KEPT} fact_totals_latest LIMIT 1; UPDATE fact_totals SET text = 'forged' WHERE lake_id = (SELECT lake_id FROM kept)`,
+    ['UPDATE fact_totals SET text = (SELECT text FROM kept) WHERE lake_id = (SELECT lake_id FROM kept)', 'DROP TABLE kept'],
+    ['both snapshots rows_differ'],
+  ],
+  [
+    'a row of a table added',
+    'totals',
+    `INSERT INTO fact_totals (id, text, key_hash, kafka_partition, kafka_offset, kafka_timestamp, snapshot_date, snapshot_version)
+      SELECT 99, 'added', REPEAT('x', 32), kafka_partition, 0, kafka_timestamp, snapshot_date, snapshot_version FROM fact_totals_latest LIMIT 1`,
+    ['DELETE FROM fact_totals WHERE id = 99'],
+    ['both snapshots rows_differ'],
+  ],
+  [
+    'a row of a sealed snapshot deleted',
+    'totals',
+    `${KEPT} fact_totals ORDER BY snapshot_date, snapshot_version LIMIT 1; DELETE FROM fact_totals WHERE lake_id = (SELECT lake_id FROM kept)`,
+    ['INSERT INTO fact_totals SELECT * FROM kept', 'DROP TABLE kept'],
+    ['both snapshots rows'],
+  ],
+  [
+    'a dead letter deleted',
+    'both',
+    `${KEPT} lake_dead_letters WHERE feed = 'both' LIMIT 1; DELETE FROM lake_dead_letters WHERE id = (SELECT id FROM kept)`,
+    ['INSERT INTO lake_dead_letters SELECT * FROM kept', 'DROP TABLE kept'],
+    ['warehouse counts dead_letters'],
+  ],
+  [
+    'a column of another type',
+    'both',
+    'ALTER TABLE fact_both MODIFY COLUMN text VARCHAR(20)',
+    ['ALTER TABLE fact_both MODIFY COLUMN text LONGTEXT CHARACTER SET utf8mb4 NULL'],
+    ['warehouse columns differs'],
+  ],
+  ['a column dropped', 'both', 'ALTER TABLE fact_both DROP COLUMN text', [], ['warehouse columns column_added']],
+  [
+    'the registry drifted',
+    'both',
+    "UPDATE feed_registry SET kafka_topic = 'another' WHERE feed_name = 'both'",
+    ["UPDATE feed_registry SET kafka_topic = TOPIC WHERE feed_name = 'both'"],
+    ['warehouse registry differs'],
+  ],
+  [
+    'a policy row gone',
+    'both',
+    `${KEPT} data_retention_policies WHERE feed_name = 'both'; DELETE FROM data_retention_policies WHERE feed_name = 'both'`,
+    ['INSERT INTO data_retention_policies SELECT * FROM kept', 'DROP TABLE kept'],
+    ['warehouse registry missing'],
+  ],
+];
+
+describe('a warehouse that was damaged', () => {
+  const all = async (statements: readonly string[]): Promise<void> => {
+    for (const one of statements) await rowsOf(database, one.replace('TOPIC', `'${topics.both}'`));
+  };
+
+  // The last one stays damaged.
+  const ordered = [...WAREHOUSE].sort((a, b) => Number(a[3].length === 0) - Number(b[3].length === 0));
+  test.each(ordered)('%s', async (_, feed, damage, undo, wanted) => {
+    await all(damage.split('; '));
+    try {
+      const { code, found } = await verify(feed);
+      for (const part of wanted) expect(kindsOf(found).join('\n')).toContain(part);
+      expect(code).toBe(3);
+    } finally {
+      await all(undo);
+    }
+  });
+});
+
+describe('a group that was moved by hand', () => {
+  test('forward is found', async () => {
+    const kafka = await testKafka();
+    const admin = await kafka.admin();
+    const groupId = setup.groupId;
+    const [before] = await kafka.groupOffsets(groupId, topics.events);
+    await admin.setOffsets({
+      groupId,
+      topic: topics.events,
+      partitions: [{ partition: 0, offset: String((before ?? 0n) + 7n) }],
+    });
+    const { code, found } = await verify('events');
+    expect({ code, found: kindsOf(found) }).toEqual({ code: 3, found: ['lake kafka group_ahead'] });
+    await admin.setOffsets({
+      groupId,
+      topic: topics.events,
+      partitions: [{ partition: 0, offset: String((before ?? 1n) - 1n) }],
+    });
+    const behind = await verify('events');
+    expect(behind.code).toBe(0);
+    expect(JSON.stringify(behind.verdict)).toContain('behind the position');
+  });
+});
