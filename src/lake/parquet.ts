@@ -182,8 +182,8 @@ export async function withChecksums(
   return summed;
 }
 
-/** One buffer for the whole file: a read stream would leave its size in garbage. */
-async function sha256Of(path: string): Promise<string> {
+/** Lower-case hex. One buffer for the whole file: a read stream would leave its size in garbage. */
+export async function sha256Of(path: string): Promise<string> {
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
   await using file = await open(path, 'r');

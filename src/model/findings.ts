@@ -12,6 +12,7 @@ export const CHECKS = [
   'snapshots',
   'registry',
   'content',
+  'sealed',
   'topic',
 ] as const;
 export type CheckName = (typeof CHECKS)[number];

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { clusterId, groupOffsets, topicBounds } from '../broker/watermarks.ts';
 import { type Connection, openDatabase } from '../duckdb/connection.ts';
+import type { KeyColumn } from '../duckdb/snapshot-checksum.ts';
 import { pinnedFields } from '../ingest/feed-schema.ts';
 import type { TargetName } from '../ingest/target.ts';
 import type { Feed } from '../model/feed.ts';
@@ -15,6 +16,7 @@ import type { RangeCounts } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
 import { factTable } from '../warehouse/fact-table.ts';
 import type { Installation } from './installation.ts';
+import { compareSealed, type DeepLook, verifyContent, verifySealedInLake, verifySealedInWarehouse } from './verify-deep.ts';
 import { checkKafka } from './verify-kafka.ts';
 import { verifyLake } from './verify-lake.ts';
 import { verifySnapshots } from './verify-snapshots.ts';
@@ -36,7 +38,7 @@ const MEMORY_BYTES_MAX = 256 * 1024 * 1024;
 export async function verifyFeeds(
   installation: Installation,
   feeds: readonly Feed[],
-  tell: (feed: Feed) => void,
+  { deep, read }: { readonly deep: boolean; readonly read: (bytes: number) => void },
 ): Promise<readonly FeedVerdict[]> {
   const folder = await mkdtemp(join(tmpdir(), 'lake-verify-'));
   try {
@@ -44,10 +46,9 @@ export async function verifyFeeds(
     const connection = await database.connect();
     const verdicts: FeedVerdict[] = [];
     for (const feed of feeds) {
-      tell(feed);
-      const first = await look(installation, connection, feed);
+      const first = await look(installation, feed, { connection, deep, read });
       // A running ingest moves things between two reads: what is found again is so.
-      const again = first.checks.every(isGood) ? first : await look(installation, connection, feed);
+      const again = first.checks.every(isGood) ? first : await look(installation, feed, { connection, deep, read });
       const checks = again.checks.map((one) => surviving(first.checks, one));
       verdicts.push({ feed: feed.name, ok: checks.every(isGood), checks, totals: again.totals });
     }
@@ -59,26 +60,41 @@ export async function verifyFeeds(
 
 const isGood = ({ findings }: CheckResult): boolean => findings.length === 0;
 
-async function look(installation: Installation, connection: Connection, feed: Feed): Promise<Look> {
-  const { nowMs, signal } = installation;
+type Looking = { readonly connection: Connection; readonly deep: boolean; readonly read: (bytes: number) => void };
+
+async function look(installation: Installation, feed: Feed, { connection, deep, read }: Looking): Promise<Look> {
+  const { nowMs } = installation;
   const store = await installation.lake();
   const { log, results } = await verifyLake({ store, connection, feed: feed.name, nowMs: nowMs() });
-  const checks: CheckResult[] = [...results];
   const { state } = log;
-  const inLake = feed.destination === 'data_warehouse' ? {} : { lake: totalsOf(state.positions) };
-  if (inLake.lake)
-    checks.push(await kafkaCheck(installation, feed, { target: 'lake', ...positionsOf(state), clusterId: state.clusterId }));
-  if (feed.destination === 'data_lake') return { checks, totals: inLake };
-  const server = await installation.warehouse();
-  const fact = state.schema === null ? null : factTable(feed, pinnedFields(state.schema), server.dialect);
-  const warehouse: WarehouseLook = { warehouse: server, feed, fact, signal };
+  const inside: DeepLook = { store, connection, state, read };
+  const lake = feed.destination === 'data_warehouse' ? null : state;
+  const checks: CheckResult[] = lake
+    ? [...results, await kafkaCheck(installation, feed, { target: 'lake', ...positionsOf(lake), clusterId: lake.clusterId })]
+    : results.filter(({ check }) => check === 'log');
+  if (lake && deep) checks.push(await verifyContent(inside));
+  if (lake && deep && feed.type === 'table') checks.push(await verifySealedInLake(inside, keyOf(feed, state)));
+  const totals = lake ? { lake: totalsOf(lake.positions) } : {};
+  if (feed.destination === 'data_lake') return { checks, totals };
+  const warehouse = await lookAtWarehouse(installation, feed, state);
   const there = await readPositions(warehouse);
   checks.push(await kafkaCheck(installation, feed, { target: 'warehouse', ...positionsOf(there) }));
   checks.push(...(await verifyWarehouse(warehouse)));
-  if (feed.type === 'table' && feed.destination === 'both')
-    checks.push(await verifySnapshots({ ...warehouse, store, connection, state }));
-  return { checks, totals: { ...inLake, warehouse: totalsOf(there.positions) } };
+  const isTable = feed.type === 'table';
+  if (deep && isTable) checks.push(await verifySealedInWarehouse(warehouse));
+  if (lake && isTable) checks.push(await verifySnapshots({ ...warehouse, store, connection, state }));
+  if (lake && isTable && deep) checks.push(await compareSealed({ ...warehouse, ...inside }));
+  return { checks, totals: { ...totals, warehouse: totalsOf(there.positions) } };
 }
+
+async function lookAtWarehouse({ warehouse, signal }: Installation, feed: Feed, state: FeedState): Promise<WarehouseLook> {
+  const server = await warehouse();
+  const fact = state.schema === null ? null : factTable(feed, pinnedFields(state.schema), server.dialect);
+  return { warehouse: server, feed, fact, signal };
+}
+
+const keyOf = (feed: Feed, { schema }: FeedState): readonly KeyColumn[] =>
+  feed.keyFields.flatMap((name) => (schema === null ? [] : (pinnedFields(schema).find((field) => field.name === name) ?? [])));
 
 const totalsOf = (positions: FeedState['positions']): RangeCounts => {
   const sum = (name: keyof RangeCounts): number => [...positions.values()].reduce((all, { totals }) => all + totals[name], 0);

@@ -36,7 +36,7 @@ export async function sealSnapshot(sealing: Sealing, signal: AbortSignal): Promi
   if (isDone === 'sealed') return;
   if (isDone === 'other_copy') await emptyCopy(sealing, { parts, copyId }, signal);
   await copyRows(sealing, { parts, copyId }, signal);
-  const totals = await patiently(() => totalsOf(sealing, parts, signal));
+  const totals = await patiently(() => snapshotTotalsOf(sealing, sealing.order.sealed, signal));
   await patiently(() => warehouse.transaction((tx) => finish(tx, sealing, { copyId, ...totals }), signal));
 }
 
@@ -161,17 +161,23 @@ async function copyRows(sealing: Sealing, { parts, copyId }: Copy, signal: Abort
   }
 }
 
-type Totals = { readonly rows: string; readonly checksum: string };
+/** In decimal digits. */
+export type SnapshotTotals = { readonly rows: string; readonly checksum: string };
 
-/** Of the snapshot that is sealed: its rows, and the XOR over their keys and coordinates (the same in every engine). */
-async function totalsOf({ warehouse, fact, order }: Sealing, { date, version }: Parts, signal: AbortSignal): Promise<Totals> {
+/** Rows of a snapshot, and the XOR over their keys and coordinates (the same in every engine). */
+export async function snapshotTotalsOf(
+  { warehouse, fact }: Pick<Sealing, 'warehouse' | 'fact'>,
+  name: SnapshotName,
+  signal: AbortSignal,
+): Promise<SnapshotTotals> {
   const { keyHash, kafkaPartition, kafkaOffset } = fact.own;
+  const { date, version } = partsOf(fact);
   const columns = { keyHash: keyHash?.quoted ?? '', partition: kafkaPartition.quoted, offset: kafkaOffset.quoted };
   const [row] = await warehouse.run(
     {
       text: `SELECT COUNT(*) AS row_count, ${warehouse.dialect.checksum(columns)} AS checksum
         FROM ${fact.quoted} WHERE ${date} = ? AND ${version} = ?`,
-      values: [order.sealed.date, order.sealed.version],
+      values: [name.date, name.version],
     },
     signal,
   );
@@ -179,7 +185,7 @@ async function totalsOf({ warehouse, fact, order }: Sealing, { date, version }: 
 }
 
 /** One is open at any time: the old one is sealed first. */
-async function finish(tx: Tx, sealing: Sealing, done: Totals & { readonly copyId: string }): Promise<void> {
+async function finish(tx: Tx, sealing: Sealing, done: SnapshotTotals & { readonly copyId: string }): Promise<void> {
   const { feed, order, nowMs } = sealing;
   const { sealed, cut, kind } = order;
   // A COMMIT without an answer may have done it; positions may have gone on since.

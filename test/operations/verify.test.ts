@@ -122,6 +122,7 @@ describe('a good installation', () => {
   });
 });
 
+const KEPT = 'CREATE TABLE kept AS SELECT * FROM';
 const inLake = (path: string): string => join(setup.lakePath, path);
 const dataFile = (state: FeedState, kind: LiveFile['kind'] = 'data', index = 0): LiveFile => {
   const file = [...state.files.values()].filter((one) => one.kind === kind)[index];
@@ -248,8 +249,55 @@ describe('a lake that was damaged', () => {
   });
 });
 
+/** One byte in the middle of the pages of a file. */
+function flip(path: string): void {
+  const bytes = readFileSync(path);
+  const at = Math.floor(bytes.length / 3);
+  bytes[at] = (bytes[at] ?? 0) ^ 0x10;
+  writeFileSync(path, bytes);
+}
+
+describe('what only a deep look finds', () => {
+  test('nothing in a good installation', async () => {
+    const { code, verdict, found } = await verify('--deep');
+    expect({ code, found }).toEqual({ code: 0, found: [] });
+    const totals = verdict.feeds.find(({ feed }) => feed === 'totals')?.checks.map(({ target, check }) => `${target} ${check}`);
+    expect(totals).toContain('lake content');
+    for (const target of ['lake', 'warehouse', 'both']) expect(totals).toContain(`${target} sealed`);
+  });
+
+  test('a byte that was flipped', async () => {
+    const { path } = dataFile(await stateOf(setup.lakePath, 'events'));
+    flip(inLake(path));
+    try {
+      expect((await verify('events')).code).toBe(0);
+      const { code, found } = await verify('events', '--deep');
+      expect({ code, found }).toEqual({ code: 3, found: [{ target: 'lake', check: 'content', kind: 'sha256', place: path }] });
+    } finally {
+      flip(inLake(path));
+    }
+  });
+
+  test('a value that was changed in a sealed snapshot', async () => {
+    await rowsOf(database, `${KEPT} fact_totals WHERE text IS NOT NULL ORDER BY snapshot_date, snapshot_version LIMIT 1`);
+    await rowsOf(database, "UPDATE fact_totals SET text = 'forged' WHERE lake_id = (SELECT lake_id FROM kept)");
+    const { code, found } = await verify('totals', '--deep');
+    await rowsOf(database, 'UPDATE fact_totals SET text = (SELECT text FROM kept) WHERE lake_id = (SELECT lake_id FROM kept)');
+    await rowsOf(database, 'DROP TABLE kept');
+    expect({ code, found: kindsOf(found) }).toEqual({ code: 3, found: ['both sealed rows_differ'] });
+  });
+
+  test('a sealed row that another took the place of', async () => {
+    const one = 'WHERE snapshot_version = 11 ORDER BY lake_id LIMIT 1';
+    await rowsOf(database, `UPDATE fact_totals SET kafka_offset = kafka_offset + 1 ${one}`);
+    const { code, found } = await verify('totals', '--deep');
+    await rowsOf(database, `UPDATE fact_totals SET kafka_offset = kafka_offset - 1 ${one}`);
+    expect(code).toBe(3);
+    expect(kindsOf(found)).toContain('warehouse sealed checksum');
+  });
+});
+
 type WarehouseDamage = readonly [what: string, feed: string, damage: string, undo: readonly string[], found: readonly string[]];
-const KEPT = 'CREATE TABLE kept AS SELECT * FROM';
 const WAREHOUSE: readonly WarehouseDamage[] = [
   [
     'a position moved back',
