@@ -9,6 +9,7 @@ import { benchFolder, benchKafka, fillTopics } from './benchmark/kafka.ts';
 import { measure } from './benchmark/measure.ts';
 import { type BenchOptions, readOptions, usage } from './benchmark/options.ts';
 import { aims, figuresOf, median, topicTable } from './benchmark/report.ts';
+import { benchVerify } from './benchmark/verify.ts';
 import { benchWarehouse } from './benchmark/warehouse.ts';
 import { runScript, ScriptError, say } from './common.ts';
 
@@ -21,6 +22,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const options = readOptions(process.argv.slice(2));
+  if (options.verify) return await verify();
   if (!existsSync(options.lakePath)) throw new ScriptError(`${options.lakePath} is not there: run  scripts/build`);
   mkdirSync(benchFolder, { recursive: true });
   if (options.warehouseSeconds !== null) return await warehouse({ ...options, latencySeconds: options.warehouseSeconds });
@@ -39,6 +41,13 @@ async function warehouse(options: { lakePath: string; rounds: number; latencySec
   await using kafka = await benchKafka();
   const out = await benchWarehouse({ ...options, bootstrap: kafka.bootstrap, messages: 200_000, keys: 50_000 });
   process.stdout.write(`${out}\n`);
+  return 0;
+}
+
+const VERIFIED_FILES = [100, 1_000, 10_000];
+
+async function verify(): Promise<number> {
+  process.stdout.write(`${await benchVerify(VERIFIED_FILES)}\n`);
   return 0;
 }
 

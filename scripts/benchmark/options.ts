@@ -20,6 +20,8 @@ export type BenchOptions = {
   readonly rounds: number;
   /** Into MySQL instead of the lake: seconds of each latency measurement; null: the lake. */
   readonly warehouseSeconds: number | null;
+  /** `lake verify` over lakes of 100, 1,000 and 10,000 files, instead of all else. */
+  readonly verify: boolean;
   /** A folder for every run's memory samples and log, or null. */
   readonly traceFolder: string | null;
   /** The binary to measure. */
@@ -32,6 +34,7 @@ export const usage = `usage: scripts/bench [--messages N] [--large-messages N] [
                      [--only drain,duckdb,lake,rival] [--rounds N] [--trace FOLDER]
                      [--lake PATH] [--lake-flags "--x y"]
        scripts/bench --warehouse [--seconds N] [--rounds N] [--lake PATH]
+       scripts/bench --verify
   --messages        messages of about 150 B in each topic (default 1000000)
   --large-messages  messages of about 1 KB in each topic (default: as --messages)
   --rounds          runs of each contender on each topic, interleaved; medians are printed (default 3)
@@ -39,6 +42,7 @@ export const usage = `usage: scripts/bench [--messages N] [--large-messages N] [
   --lake            the binary to measure (default dist/lake), --lake-flags more flags for it
   --warehouse       a changelog of 200,000 messages over 50,000 keys into a MySQL of its own, beside the same final rows sent from
                     memory, and the time from produce to SELECT at 1,000 and 5,000 messages/s, --seconds each (default 60)
+  --verify          how the time of lake verify grows with a lake of 100, 1,000 and 10,000 files; needs no broker
   The broker is one of its own under .services/bench (kept, so that a second run need not produce again), or the one that
   KAFKA_BOOTSTRAP_SERVERS names.`;
 
@@ -53,6 +57,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       only: { type: 'string', default: CONTENDERS.join(',') },
       rounds: { type: 'string', default: '3' },
       warehouse: { type: 'boolean', default: false },
+      verify: { type: 'boolean', default: false },
       seconds: { type: 'string', default: '60' },
       trace: { type: 'string' },
       lake: { type: 'string', default: join(root, 'dist/lake') },
@@ -70,6 +75,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     contenders: CONTENDERS.filter((contender) => chosen(values.only, CONTENDERS, '--only').includes(contender)),
     rounds: count(values.rounds, '--rounds'),
     warehouseSeconds: values.warehouse ? count(values.seconds, '--seconds') : null,
+    verify: values.verify,
     traceFolder: values.trace ?? null,
     lakePath: resolve(values.lake),
     lakeFlags: values['lake-flags'].split(/\s+/).filter((flag) => flag !== ''),
