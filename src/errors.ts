@@ -89,6 +89,7 @@ export const ERROR_TABLE = {
   warehouse_failed: { exit: EXIT.failed, retriable: false, hint: 'see the words of the database server above' },
   fenced: { exit: EXIT.fenced, retriable: false, hint: 'another lake owns these partitions; stop one of the two' },
   engine_failed: { exit: EXIT.failed, retriable: false, hint: 'see the cause above' },
+  sql_refused: { exit: EXIT.failed, retriable: false, hint: 'correct the SQL as DuckDB says above' },
   aborted: { exit: EXIT.failed, retriable: true, hint: 'run it again: nothing is lost' },
   bug: { exit: EXIT.bug, retriable: false, hint: 'please report this with the lines above' },
 } as const satisfies Record<string, ErrorFacts>;

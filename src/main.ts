@@ -17,6 +17,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
+// Whoever reads our output may go before its end (`| head`): who writes hears of it, and nobody else has to.
+process.stdout.on('error', () => undefined);
+
 /** Buffers that JavaScript no longer holds count little in the collector's eyes; null where the runtime offers no say in it. */
 const bun = (globalThis as { Bun?: { gc(force: boolean): void } }).Bun;
 const collectGarbage = bun ? (): void => bun.gc(true) : null;
@@ -24,7 +27,19 @@ const collectGarbage = bun ? (): void => bun.gc(true) : null;
 process.exitCode = await runProgram({
   argv: process.argv,
   env: process.env,
-  stdout: { write: (text) => void process.stdout.write(text), isTerminal: process.stdout.isTTY === true },
+  stdout: {
+    write: (text) => void process.stdout.write(text),
+    send: (bytes) =>
+      new Promise((resolve, reject) => {
+        process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
+      }),
+    isTerminal: process.stdout.isTTY === true,
+  },
+  stdin: async () => {
+    const parts: Buffer[] = [];
+    for await (const part of process.stdin) parts.push(Buffer.from(part));
+    return Buffer.concat(parts).toString('utf8');
+  },
   stderr: {
     write: (text) => void process.stderr.write(text),
     isTerminal: process.stderr.isTTY === true,

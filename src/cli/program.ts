@@ -5,6 +5,7 @@ import type { CommandSpec } from '../commands/command.ts';
 import { type CommandContext, oneOf } from '../commands/context.ts';
 import { feeds } from '../commands/feeds.ts';
 import { ingest } from '../commands/ingest.ts';
+import { query } from '../commands/query.ts';
 import { verify } from '../commands/verify.ts';
 import { OVERRIDE_FLAGS } from '../config/overrides.ts';
 import { didYouMean } from '../config/suggest.ts';
@@ -22,7 +23,7 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, verify, feeds];
+const COMMANDS: readonly CommandSpec[] = [ingest, verify, query, feeds];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */
@@ -53,14 +54,15 @@ function contextOf(
     now: () => new Date(terminal.nowMs()),
     paint: paintFor(terminal),
   });
-  const { env, nowMs, newId, stop, abort, collectGarbage, stdout, stderr } = terminal;
+  const { env, nowMs, newId, stop, abort, collectGarbage, stdin, stdout, stderr } = terminal;
   return {
     args,
     flags: { text: (name) => text(flags, name), list: (name) => list(flags, name), has: (name) => flags[name] === true },
     configPath: text(flags, 'config') ?? 'feeds.json',
     overrides: Object.fromEntries(OVERRIDE_FLAGS.map(({ name }) => [name, text(flags, name)])),
-    ...{ env, log, nowMs, newId, stop, abort, collectGarbage, progress },
-    print: ({ table, json }) => stdout.write(flags['json'] === true ? renderJson(json) : renderTable(table, stdout.isTerminal)),
+    ...{ env, log, nowMs, newId, stop, abort, collectGarbage, progress, stdin, stdout },
+    print: ({ table, json, isAligned = stdout.isTerminal }) =>
+      stdout.write(flags['json'] === true ? renderJson(json) : renderTable(table, isAligned)),
     tell: (error) => stderr.write(renderError(error, level, paintFor(terminal))),
   };
 }
@@ -120,10 +122,10 @@ const EXAMPLES_AND_EXITS = {
   body: '  0 done · 1 failed, act · 2 usage or configuration, nothing touched · 3 the answer is no · 4 out of reach · 5 fenced · 70 bug',
 };
 
-/** cac turns 007 into 7 and loses digits of large numbers; `--flag=value` with a leading mark keeps the text. */
+/** cac turns 007 into 7, loses digits of large numbers, and `-`; `--flag=value` with a leading mark keeps the text. */
 function textArguments(argv: readonly string[]): string[] {
   return argv.map((word) =>
-    /^-?\d/.test(word) ? `${TEXT_MARK}${word}` : word.replace(/^(--[a-z-]+)=(?=-?\d)/, `$1=${TEXT_MARK}`),
+    word === '-' || /^-?\d/.test(word) ? `${TEXT_MARK}${word}` : word.replace(/^(--[a-z-]+)=(?=-?\d)/, `$1=${TEXT_MARK}`),
   );
 }
 

@@ -3,7 +3,14 @@
 export type Terminal = {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly stdout: { write(text: string): void; readonly isTerminal: boolean };
+  readonly stdout: {
+    write(text: string): void;
+    /** Resolves when the reader has room for more. Rejects with EPIPE when it has gone. */
+    send(bytes: Uint8Array): Promise<void>;
+    readonly isTerminal: boolean;
+  };
+  /** All of it, as UTF-8. */
+  readonly stdin: () => Promise<string>;
   readonly stderr: { write(text: string): void; readonly isTerminal: boolean; columns(): number };
   readonly nowMs: () => number;
   readonly newId: () => string;

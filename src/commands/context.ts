@@ -33,8 +33,12 @@ export type CommandContext = {
   readonly abort: AbortSignal;
   readonly collectGarbage: (() => void) | null;
   readonly progress: { show(progress: Progress): void; end(): void };
-  /** stdout: the JSON document with --json, else the table. */
-  print(result: { readonly table: Table; readonly json: unknown }): void;
+  /** stdout: the JSON document with --json, else the table; `isAligned`: as on a terminal, wherever it goes. */
+  print(result: { readonly table: Table; readonly json: unknown; readonly isAligned?: boolean }): void;
+  /** For what is too large or too exact for `print`. */
+  readonly stdout: { send(bytes: Uint8Array): Promise<void>; readonly isTerminal: boolean };
+  /** All of stdin. */
+  readonly stdin: () => Promise<string>;
   /** stderr: the error as a person reads it. */
   tell(error: LakeError): void;
 };

@@ -13,3 +13,16 @@ export function quoteText(text: string): string {
 
 /** A list of identifiers, for column lists. */
 export const quoteNames = (names: readonly string[]): string => names.map(quoteName).join(', ');
+
+/** The table function that reads these files as one, columns by name. Partition folders in a path are no columns, but for those
+ *  that `partitions` gives a type. */
+export function parquetScan(paths: readonly string[], partitions: Readonly<Record<string, string>> = {}): string {
+  const types = Object.entries(partitions).map(([name, type]) => `${quoteText(name)}: ${type}`);
+  const folders =
+    types.length === 0 ? 'hive_partitioning = false' : `hive_partitioning = true, hive_types = {${types.join(', ')}}`;
+  const union = paths.length > 1 ? ', union_by_name = true' : '';
+  return `read_parquet([${paths.map((path) => quoteText(globFree(path))).join(', ')}], ${folders}${union})`;
+}
+
+/** DuckDB takes every name that it reads for a pattern. */
+export const globFree = (path: string): string => path.replaceAll(/[*?[]/g, '[$&]');

@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { publishSql } from '../duckdb/collapse.ts';
 import { type Connection, run } from '../duckdb/connection.ts';
-import { quoteName, quoteText } from '../duckdb/sql.ts';
+import { parquetScan, quoteName } from '../duckdb/sql.ts';
 import { LakeError } from '../errors.ts';
 import type { Column } from '../model/columns.ts';
 import type { LiveFile } from '../model/feed-state.ts';
@@ -94,7 +94,7 @@ async function writeFile(
 }
 
 const scanOf = async ({ writer, origin }: PublishParts, file: LiveFile): Promise<string> =>
-  parquetScan(await locate({ store: writer.store, feed: origin.feed }, file));
+  parquetScan([await locate({ store: writer.store, feed: origin.feed }, file)]);
 
 /** Where a published file lies, on this host. Throws lake_damaged: nowhere; fold again before believing it. */
 export async function locate({ store, feed }: Pick<FeedWriter, 'store' | 'feed'>, file: LiveFile): Promise<string> {
@@ -104,9 +104,3 @@ export async function locate({ store, feed }: Pick<FeedWriter, 'store' | 'feed'>
     where: { feed, version: file.version, file: file.path },
   });
 }
-
-/** Partition folders in the path are no columns here. */
-export const parquetScan = (path: string): string => `read_parquet(${quoteText(globFree(path))}, hive_partitioning = false)`;
-
-/** DuckDB takes every name that it reads for a pattern. */
-const globFree = (path: string): string => path.replaceAll(/[*?[]/g, '[$&]');

@@ -8,7 +8,7 @@ import { copyFile, mkdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { query, run } from '../duckdb/connection.ts';
 import { type KeyColumn, snapshotTotals } from '../duckdb/snapshot-checksum.ts';
-import { quoteName } from '../duckdb/sql.ts';
+import { parquetScan, quoteName } from '../duckdb/sql.ts';
 import { assert, LakeError } from '../errors.ts';
 import type { Column } from '../model/columns.ts';
 import type { SealOrder } from '../model/cut.ts';
@@ -23,7 +23,7 @@ import type { FeedWriter, WriterAnswer } from './feed-writer.ts';
 import type { Engine } from './keyed-state.ts';
 import type { FeedLog } from './log.ts';
 import { copyParquet, type WrittenFile, withChecksums } from './parquet.ts';
-import { locate, parquetScan, writePublish } from './publish.ts';
+import { locate, writePublish } from './publish.ts';
 import { errorCode, storeError } from './store-error.ts';
 
 export type SealerOptions = {
@@ -152,7 +152,7 @@ export class Sealer {
     const local = writer.store.localPath(copied.staged);
     return await engine(async (connection) => {
       const isSettled = `epoch_ms(kafka_timestamp) < ${beforeMs}`;
-      const all = parquetScan(local);
+      const all = parquetScan([local]);
       const [found] = await query(connection, `SELECT count(*) AS count FROM ${all} WHERE ${isSettled}`);
       const rows = Number(found?.['count']);
       if (rows === 0) return null;
@@ -174,7 +174,7 @@ export class Sealer {
     const { writer, engine, key } = this.options;
     const data = copies.find(({ kind }) => kind === 'data');
     assert(data, 'a copy has a data file');
-    const table = parquetScan(writer.store.localPath(data.staged));
+    const table = parquetScan([writer.store.localPath(data.staged)]);
     const totals = await engine((connection) => snapshotTotals(connection, { table, key: key() }));
     assert(totals.rows === data.rows, `${data.staged} holds ${totals.rows} rows, the log says ${data.rows}`);
     return totals;

@@ -1,0 +1,141 @@
+// SQL over the committed files of a lake, beside whatever is going on in it (PROTOCOL R6, 9). A file that went away while it was
+// read (published anew, compacted, expired) makes the whole query run again on a newer fold.
+// Invariant: what is given was gathered before, whole, and from one folded version of each feed.
+
+import { availableParallelism } from 'node:os';
+import { type Connection, openDatabase, query, run } from '../duckdb/connection.ts';
+import { lockDown, prepareRead } from '../duckdb/sandbox.ts';
+import { parquetScan } from '../duckdb/sql.ts';
+import type { Prepared } from '../duckdb/statement.ts';
+import { LakeError } from '../errors.ts';
+import { readLakeIdentity } from '../lake/lake-identity.ts';
+import { readFeedState } from '../lake/read-log.ts';
+import { resolveFile } from '../lake/resolve-file.ts';
+import type { ObjectStore } from '../lake/store.ts';
+import type { FeedState } from '../model/feed-state.ts';
+import type { Installation } from './installation.ts';
+import { openedPaths, type View, type ViewName, viewNames, viewOf, viewSql, viewsNamed } from './views.ts';
+
+export type QueryRequest = {
+  readonly sql: string;
+  /** Other files and the network may be reached, and any statement run. */
+  readonly unsafe: boolean;
+  readonly memoryBytesMax: number;
+  readonly tempFolder: string;
+  /** A file that a statement of ours will write, besides. */
+  readonly writes: string | null;
+};
+
+/** `last`: the statement whose result is wanted, prepared. */
+export type Asked = { readonly connection: Connection; readonly sql: string; readonly last: Prepared };
+
+/** `gather` reads files and may be called again; `give` is called once, and reads none. */
+export type QueryWork<G, T> = {
+  readonly gather: (asked: Asked) => Promise<G>;
+  readonly give: (gathered: G) => Promise<T>;
+};
+
+/** A view with the place of each of its files. */
+export type FoundView = View & { readonly keys: readonly string[]; readonly paths: readonly string[] };
+
+/** After so many times something else is wrong. */
+const RUNS_AGAIN_MAX = 3;
+
+/** Gathers, and again while files go away under it. Throws sql_refused, aborted, lake_damaged and what `work` throws. */
+export async function runQuery<G, T>(installation: Installation, request: QueryRequest, work: QueryWork<G, T>): Promise<T> {
+  const names = viewNames(installation.config.feeds);
+  const store = await openedLake(installation);
+  for (let again = 0; ; again++) {
+    const views = await findViews(store, viewsNamed(request.sql, names));
+    await using engine = await openEngine(installation.signal, request);
+    let gathered: G;
+    try {
+      gathered = await work.gather(await askedOf(engine.connection, request, views));
+    } catch (error) {
+      const isOver = installation.signal.aborted || again === RUNS_AGAIN_MAX;
+      if (isOver || !(await areGone(store, views))) throw error;
+      installation.log.debug('query_begins_anew', { attempt: again + 1 });
+      continue;
+    }
+    return await work.give(gathered);
+  }
+}
+
+/** The views that the SQL can read, with their files; nothing is run. */
+export async function findFiles(installation: Installation, sql: string): Promise<readonly FoundView[]> {
+  const store = await openedLake(installation);
+  return findViews(store, viewsNamed(sql, viewNames(installation.config.feeds)));
+}
+
+async function openedLake({ config, lake }: Installation): Promise<ObjectStore> {
+  const store = await lake();
+  if (await readLakeIdentity(store)) return store;
+  throw new LakeError('usage', `there is no lake at ${config.lake.path}`, {
+    todo: 'take something in with  lake ingest, or name another lake with --lake-path',
+  });
+}
+
+async function findViews(store: ObjectStore, names: readonly ViewName[]): Promise<readonly FoundView[]> {
+  for (let again = 0; ; again++) {
+    const states = new Map<string, FeedState>();
+    const found: FoundView[] = [];
+    let missing: string | null = null;
+    for (const name of names) {
+      const state = states.get(name.feed.name) ?? (await readFeedState(store, name.feed.name));
+      states.set(name.feed.name, state);
+      const view = viewOf(name, state);
+      const keys: string[] = [];
+      for (const file of view.files) {
+        const key = await resolveFile(store, state.feed, file);
+        if (key === null) missing = file.path;
+        else keys.push(key);
+      }
+      found.push({ ...view, keys, paths: keys.map(store.localPath) });
+    }
+    if (missing === null) return found;
+    if (again === RUNS_AGAIN_MAX)
+      throw new LakeError('lake_damaged', `${missing} is nowhere, and the log names it`, { where: { file: missing } });
+  }
+}
+
+async function areGone(store: ObjectStore, views: readonly FoundView[]): Promise<boolean> {
+  for (const key of new Set(views.flatMap(({ keys }) => keys))) if ((await store.size(key)) === null) return true;
+  return false;
+}
+
+/** Whatever it is doing ends with the signal. */
+async function openEngine(
+  signal: AbortSignal,
+  { memoryBytesMax, tempFolder }: QueryRequest,
+): Promise<AsyncDisposable & { readonly connection: Connection }> {
+  const database = await openDatabase({ memoryBytesMax, tempFolder, threads: availableParallelism() });
+  const connection = await database.connect();
+  const interrupt = (): void => connection.interrupt();
+  signal.addEventListener('abort', interrupt);
+  return {
+    connection,
+    [Symbol.asyncDispose]: async () => {
+      signal.removeEventListener('abort', interrupt);
+      connection.closeSync();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function askedOf(
+  connection: Connection,
+  { sql, unsafe, writes }: QueryRequest,
+  views: readonly FoundView[],
+): Promise<Asked> {
+  // Footers are read when a view is made, when the statement is prepared, and when it runs.
+  await run(connection, 'SET parquet_metadata_cache = true');
+  for (const view of views) await run(connection, viewSql(view, view.paths, await columnsIn(connection, view.paths)));
+  if (!unsafe) await lockDown(connection, openedPaths([...views.flatMap(({ paths }) => paths), ...(writes ? [writes] : [])]));
+  return { connection, sql, last: await prepareRead(connection, sql, { isLocked: !unsafe }) };
+}
+
+async function columnsIn(connection: Connection, paths: readonly string[]): Promise<readonly string[]> {
+  if (paths.length === 0) return [];
+  const found = await query(connection, `DESCRIBE SELECT * FROM ${parquetScan(paths)}`);
+  return found.map((row) => String(row['column_name']));
+}
