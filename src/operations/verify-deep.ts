@@ -13,6 +13,7 @@ import type { SnapshotName } from '../model/snapshot.ts';
 import { sealedSnapshots } from '../warehouse/inspect.ts';
 import { snapshotTotalsOf } from '../warehouse/seal.ts';
 import { compareSnapshot } from '../warehouse/snapshot-rows.ts';
+import { unlessDamaged } from './verify-snapshots.ts';
 import type { WarehouseLook } from './verify-warehouse.ts';
 
 export type DeepLook = {
@@ -57,9 +58,10 @@ export async function verifySealedInLake(look: DeepLook, key: readonly KeyColumn
     const at = file && (await resolveFile(store, state.feed, file));
     if (!at) continue;
     const table = `read_parquet(${quoteText(store.localPath(at))}, hive_partitioning = false)`;
-    const { rows, checksum } = await snapshotTotals(connection, { table, key });
-    if (rows === sealed.rows && checksum === sealed.checksum) continue;
-    findings.push(differing('lake', sealed, { rows: String(rows), checksum }));
+    const is = await unlessDamaged(() => snapshotTotals(connection, { table, key }));
+    if (typeof is === 'string') findings.push(unreadable(sealed, is));
+    else if (is.rows !== sealed.rows || is.checksum !== sealed.checksum)
+      findings.push(differing('lake', sealed, { rows: String(is.rows), checksum: is.checksum }));
   }
   return { check: 'sealed', target: 'lake', findings, notes: [], detail: `${state.sealed.length} sealed snapshots` };
 }
@@ -72,6 +74,13 @@ function differing(
   const what = `sealed snapshot ${nameOf(sealed)} has ${is.rows} rows with the checksum ${is.checksum} in the ${target}; it was sealed with ${sealed.rows} and ${sealed.checksum}`;
   return { place: `snapshot ${nameOf(sealed)}`, kind: 'checksum', what, todo: RESTORE };
 }
+
+const unreadable = (sealed: SnapshotName, words: string): Finding => ({
+  place: `snapshot ${nameOf(sealed)}`,
+  kind: 'unreadable',
+  what: `sealed snapshot ${nameOf(sealed)} cannot be read in the lake: ${words}`,
+  todo: RESTORE,
+});
 
 export async function verifySealedInWarehouse({ warehouse, feed, fact, signal }: WarehouseLook): Promise<CheckResult> {
   const findings: Finding[] = [];
@@ -95,7 +104,9 @@ export async function compareSealed(look: DeepLook & WarehouseLook): Promise<Che
     const lakeRows = await rowsOf(store, state, sealed);
     if (fact === null || !other || other.checksum !== sealed.checksum || lakeRows === 'missing') continue;
     const of = { warehouse, connection, fact, snapshot: sealed, lakeRows, except: new Set<string>(), signal };
-    const { onlyInLake, onlyInWarehouse, rows, examples } = await compareSnapshot(of);
+    const difference = await unlessDamaged(() => compareSnapshot(of));
+    if (typeof difference === 'string') continue; // told by the lake's own check
+    const { onlyInLake, onlyInWarehouse, rows, examples } = difference;
     compared += rows;
     if (onlyInLake + onlyInWarehouse === 0) continue;
     const what = `${onlyInLake} rows of sealed snapshot ${nameOf(sealed)} are in the lake alone, ${onlyInWarehouse} in the warehouse alone: ${examples.join('; ')}`;

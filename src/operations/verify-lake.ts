@@ -4,15 +4,17 @@
 import { type Connection, query } from '../duckdb/connection.ts';
 import { quoteText } from '../duckdb/sql.ts';
 import { LakeError } from '../errors.ts';
+import { openCuts } from '../lake/cuts.ts';
 import { type Footer, readFooters } from '../lake/footers.ts';
 import { findStrays } from '../lake/orphans.ts';
 import { readWholeLog, type WholeLog } from '../lake/read-whole-log.ts';
 import { resolveFile } from '../lake/resolve-file.ts';
 import type { ObjectStore } from '../lake/store.ts';
+import { boundaryOfCutPath, cutPath } from '../model/cut.ts';
 import { type FeedState, type LiveFile, liveFiles } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
-import { batchOfPath } from '../model/paths.ts';
+import { batchOfPath, cutsFolder } from '../model/paths.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
 
 export type LakeLook = { readonly log: WholeLog; readonly results: readonly CheckResult[] };
@@ -29,16 +31,17 @@ export async function verifyLake(options: {
   const { store, feed } = options;
   const log = await readWholeLog(store, feed);
   const files = await checkFiles(options, log);
+  const cuts = await cutFindings(store, log.state);
   return {
     log,
-    results: [checkLog(log), files, await checkStrays(options, log), checkCounts(log), await checkBeyond(options, log)],
+    results: [checkLog(log, cuts), files, await checkStrays(options, log), checkCounts(log), await checkBeyond(options, log)],
   };
 }
 
 const RESTORE = 'restore it from a backup: nothing that lake does removes or changes log entries';
 
-function checkLog({ state, damage, foreign, wrongCheckpoints }: WholeLog): CheckResult {
-  const findings: Finding[] = [];
+function checkLog({ state, damage, foreign, wrongCheckpoints }: WholeLog, cuts: readonly Finding[]): CheckResult {
+  const findings: Finding[] = [...cuts];
   if (damage) findings.push({ place: damage.file, kind: 'damaged', what: damage.what, todo: RESTORE });
   for (const key of wrongCheckpoints)
     findings.push({
@@ -57,6 +60,30 @@ function checkLog({ state, damage, foreign, wrongCheckpoints }: WholeLog): Check
   const positions = [...state.positions.values()];
   const detail = `${state.version} entries, ${positions.length} partitions, ranges without gap or overlap`;
   return { check: 'log', target: 'lake', findings, notes: notesOfLog(state), detail };
+}
+
+/** Cuts are made once and are what both targets seal at; one that a sealed snapshot was at must be the same still. */
+async function cutFindings(store: ObjectStore, { feed, sealed }: FeedState): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const cuts = openCuts({ store, feed, newId: () => '' });
+  const listed = (await store.list(cutsFolder(feed))).flatMap(({ key }) => boundaryOfCutPath(key) ?? []);
+  const met = sealed.flatMap((one) => (one.cut === 'at_cut' ? one.boundaryMs : []));
+  for (const boundaryMs of new Set([...listed, ...met])) {
+    const key = cutPath(feed, boundaryMs);
+    const find = (kind: string, what: string): void => void findings.push({ place: key, kind, what, todo: RESTORE });
+    try {
+      const cut = await cuts.read(boundaryMs);
+      if (cut === null) find('cut', `the cut ${key} is gone; a snapshot was sealed at it`);
+      const at = sealed.find((one) => one.boundaryMs === boundaryMs && one.cut === 'at_cut');
+      const isSame = (partition: number, position: bigint): boolean => cut?.positions.get(partition) === position;
+      if (cut && at && ![...at.positions].every(([partition, position]) => isSame(partition, position)))
+        find('cut', `the cut ${key} has other offsets than the snapshot that was sealed at it`);
+    } catch (error) {
+      if (!(error instanceof LakeError) || error.code === 'bug') throw error;
+      find('cut', error.message);
+    }
+  }
+  return findings;
 }
 
 function notesOfLog(state: FeedState): string[] {

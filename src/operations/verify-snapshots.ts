@@ -3,6 +3,7 @@
 
 import type { Connection } from '../duckdb/connection.ts';
 import { quoteText } from '../duckdb/sql.ts';
+import { LakeError } from '../errors.ts';
 import { resolveFile } from '../lake/resolve-file.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { SealedSnapshot } from '../model/entry-seal.ts';
@@ -46,15 +47,26 @@ async function compareOpen(look: SnapshotsLook, findings: Finding[], notes: stri
   const key = file && (await resolveFile(store, feed.name, file));
   if (file && key === null) return 'open: its file is missing';
   const letters = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
-  const difference = await compareSnapshot({
-    warehouse,
-    connection,
-    fact,
-    snapshot: open,
-    lakeRows: key ? `SELECT * FROM read_parquet(${quoteText(store.localPath(key))}, hive_partitioning = false)` : null,
-    except: letters,
-    signal,
-  });
+  const difference = await unlessDamaged(() =>
+    compareSnapshot({
+      warehouse,
+      connection,
+      fact,
+      snapshot: open,
+      lakeRows: key ? `SELECT * FROM read_parquet(${quoteText(store.localPath(key))}, hive_partitioning = false)` : null,
+      except: letters,
+      signal,
+    }),
+  );
+  if (typeof difference === 'string') {
+    findings.push({
+      place: file?.path ?? nameOf(open),
+      kind: 'unreadable',
+      what: `the open snapshot cannot be read: ${difference}`,
+      todo: DIFFERS,
+    });
+    return 'open: not read';
+  }
   if (!samePositions(state, (await readPositions(look)).positions)) {
     notes.push('the open snapshot went on while it was read: not comparable yet');
     return 'open: not comparable yet';
@@ -70,6 +82,16 @@ async function compareOpen(look: SnapshotsLook, findings: Finding[], notes: stri
       todo: DIFFERS,
     });
   return `open ${nameOf(open)}: ${rows} rows compared`;
+}
+
+/** The engine's words, when it cannot read a file: damage, which must not end the look at everything else. */
+export async function unlessDamaged<T extends object>(work: () => Promise<T>): Promise<T | string> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof LakeError) || error.code !== 'engine_failed') throw error;
+    return error.cause instanceof Error ? (error.cause.message.split('\n')[0] ?? '') : error.message;
+  }
 }
 
 function samePositions(state: FeedState, positions: ReadonlyMap<number, { readonly position: bigint }>): boolean {

@@ -1,17 +1,18 @@
 // lake verify over a good installation, and over the same one damaged in one way at a time: what it finds, and where (DESIGN §7).
 
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
-import { copyFileSync, cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeEntry, encodeEntry, sealJson } from '../../src/lake/entry-codec.ts';
 import { stateToJson } from '../../src/model/checkpoint.ts';
 import type { FeedState, LiveFile } from '../../src/model/feed-state.ts';
 import { toOffset } from '../../src/model/offsets.ts';
-import { checkpointPath, entryPath } from '../../src/model/paths.ts';
+import { checkpointPath, cutsFolder, entryPath } from '../../src/model/paths.ts';
 import { drain, type LakeSetup, runLake, streamFeed } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { type TestDatabase, testMysql } from '../helpers/mysql.ts';
 import { message, messages, type Recorder, record } from '../helpers/produced.ts';
+import { random } from '../helpers/random.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
 import { factFeed, rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
 
@@ -219,6 +220,17 @@ const LAKE: readonly LakeDamage[] = [
     },
     ['lake log checkpoint'],
   ],
+  [
+    'a cut that says other offsets',
+    'totals',
+    () => {
+      const [name = ''] = readdirSync(inLake(cutsFolder('totals'))).filter((one) => one.endsWith('.json'));
+      const path = inLake(`${cutsFolder('totals')}/${name}`);
+      const { checksum: _, ...cut } = JSON.parse(readFileSync(path, 'utf8'));
+      writeFileSync(path, sealJson({ ...cut, positions: { ...cut.positions, 0: '7' } }));
+    },
+    ['lake log cut'],
+  ],
   ['the file of the open snapshot deleted', 'totals', openFileGone, ['lake files missing']],
 ];
 
@@ -226,6 +238,34 @@ function openFileGone(state: FeedState): void {
   const open = [...state.files.values()].find(({ kind, version }) => kind === 'data' && version === state.version);
   rmSync(inLake((open ?? dataFile(state, 'data', state.files.size / 2 - 1)).path));
 }
+
+const DAMAGES_MAX = 20;
+
+describe('a lake that was damaged at random', () => {
+  test(`is found out, ${DAMAGES_MAX} times`, async () => {
+    const { seed, between } = random();
+    const whole = (max: number): number => Math.floor(between(0, max));
+    const isWatched = (path: string): boolean =>
+      /^(?:streams|tables|dead_letters|_lake\/feeds\/\w+\/(?:log|cuts|state))\//.test(path);
+    const all = [...new Bun.Glob('**/*').scanSync({ cwd: good, onlyFiles: true })].filter(isWatched).sort();
+    expect(all.length).toBeGreaterThan(20);
+    for (let round = 0; round < DAMAGES_MAX; round += 1) {
+      const path = all[whole(all.length)] ?? '';
+      const feed = /^_lake\/feeds\/(\w+)|^\w+\/(\w+)/.exec(path)?.slice(1).find(Boolean) ?? '';
+      const bytes = readFileSync(inLake(path));
+      const at = whole(bytes.length);
+      const kind = whole(3);
+      if (kind === 0) rmSync(inLake(path));
+      else if (kind === 1) truncateSync(inLake(path), at);
+      else writeFileSync(inLake(path), bytes.with(at, (bytes[at] ?? 0) ^ (1 << whole(8))));
+      const { code, found } = await verify(feed, '--deep');
+      const what = `${['deleted', 'truncated', 'flipped'][kind]} ${path} at ${at} (seed ${seed})`;
+      expect({ what, code, isFound: found.length > 0 }).toEqual({ what, code: 3, isFound: true });
+      writeFileSync(inLake(path), bytes);
+    }
+    expect((await verify('--deep')).code).toBe(0);
+  });
+});
 
 describe('a lake that was damaged', () => {
   test.each(LAKE)('%s', async (_, feed, damage, wanted) => {
