@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS audit_log (
   file_count BIGINT NULL,
   byte_count BIGINT NULL,
   performed_by INT NOT NULL DEFAULT 1 COMMENT 'user id, as created_by in the registry',
-  actor VARCHAR(255) NULL COMMENT 'user of the database',
+  actor VARCHAR(255) NULL COMMENT 'user and host of the operating system, and which lake',
   performed_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
   PRIMARY KEY (audit_id),
   KEY idx_feed_name (feed_name, performed_at),

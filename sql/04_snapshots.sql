@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS lake_snapshots (
   row_count BIGINT NULL,
   checksum BIGINT UNSIGNED NULL COMMENT 'XOR over the rows',
   missed LONGTEXT COLLATE utf8mb4_bin NULL COMMENT 'JSON: periods after it that passed while nobody ran',
-  copy_id VARCHAR(64) COLLATE utf8mb4_bin NULL COMMENT 'whose copy an opening one is',
+  copy_id VARCHAR(64) COLLATE utf8mb4_bin NULL COMMENT 'whose copy an opening one is, or the one that followed a sealed one',
   created_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
   opened_at DATETIME(6) NULL,
   sealed_at DATETIME(6) NULL,

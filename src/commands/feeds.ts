@@ -1,7 +1,9 @@
 // lake feeds list | check | enable: what is configured, whether it is right, and a stopped feed set free again.
 
+import { currentActor } from '../config/actor.ts';
 import { findConfigIssues } from '../config/load.ts';
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
+import { openAudit } from '../lake/audit.ts';
 import { openLakeFeed } from '../lake/lake.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import { readFeedState } from '../lake/read-log.ts';
@@ -88,6 +90,7 @@ async function enable(context: CommandContext, name: string | undefined): Promis
   const { stopped } = await readFeedState(store, feed.name);
   if (stopped) {
     const { nowMs, newId } = context;
+    const audit = openAudit({ store, actor: currentActor(), nowMs, log: context.log });
     const lake = await openLakeFeed({
       store,
       feed: feed.name,
@@ -96,8 +99,9 @@ async function enable(context: CommandContext, name: string | undefined): Promis
       compression: config.lake.compression,
       nowMs,
       newId,
+      onEntry: audit.entry,
     });
-    const answer = await lake.enable(context.abort);
+    const answer = await lake.enable(context.abort).finally(audit.end);
     if (answer.kind !== 'committed') throw new LakeError('fenced', `feed ${name} changed at the same moment; run it again`);
   }
   context.print({

@@ -1,10 +1,13 @@
 // The pipelines of one process beside each other: lake and warehouse, each with its own consumer group, positions and failure.
 // Invariant: what stops one never stops the other (DESIGN §3); the run ends when both have ended.
 
+import { currentActor } from '../config/actor.ts';
 import type { Config, MysqlConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
+import { type Audit, openAudit } from '../lake/audit.ts';
 import { openLake } from '../lake/lake-identity.ts';
 import type { Feed } from '../model/feed.ts';
+import { type AuditEntry, journalLine } from '../warehouse/audit.ts';
 import { openWarehouse } from '../warehouse/open-warehouse.ts';
 import { patiently } from '../warehouse/patience.ts';
 import { setUpWarehouse } from '../warehouse/setup.ts';
@@ -16,7 +19,7 @@ import { type IngestOptions, runTarget } from './supervisor.ts';
 import type { TargetName } from './target.ts';
 import { warehouseTargets } from './warehouse-target.ts';
 
-export type PipelinesOptions = Omit<IngestOptions, 'targets' | 'feeds'> & {
+export type PipelinesOptions = Omit<IngestOptions, 'targets' | 'feeds' | 'audit'> & {
   /** By target; a target without feeds is not opened. */
   readonly feeds: Readonly<Record<TargetName, readonly Feed[]>>;
 };
@@ -29,16 +32,17 @@ export type TargetResult = {
 /** Throws the error of a pipeline that ended by one, when both have ended. */
 export async function runPipelines(options: PipelinesOptions): Promise<readonly TargetResult[]> {
   const progress = addedUp(options.onProgress);
-  const { feeds, log } = options;
+  const { feeds, log, store, nowMs } = options;
+  const audit = openAudit({ store, actor: currentActor(), nowMs, log });
   const running: Promise<TargetResult>[] = [];
   const start = (target: TargetName, run: () => Promise<PipelineResult>): void => {
     running.push(run().then((result) => ({ target, result })));
   };
   if (feeds.lake.length > 0 || feeds.warehouse.length === 0)
     start('lake', () =>
-      runTarget({ ...options, feeds: feeds.lake, targets: lakeTargets(options.config), onProgress: progress('lake') }),
+      runTarget({ ...options, audit, feeds: feeds.lake, targets: lakeTargets(options.config), onProgress: progress('lake') }),
     );
-  if (feeds.warehouse.length > 0) start('warehouse', () => runWarehouse(options, progress('warehouse')));
+  if (feeds.warehouse.length > 0) start('warehouse', () => runWarehouse({ ...options, audit }, progress('warehouse')));
   const isOne = running.length === 1;
   const told = running.map((one, index) =>
     one.catch((error: unknown) => {
@@ -54,6 +58,7 @@ export async function runPipelines(options: PipelinesOptions): Promise<readonly 
     }),
   );
   const ended = await Promise.allSettled(told);
+  await audit.end();
   const results: TargetResult[] = [];
   for (const one of ended) {
     if (one.status === 'rejected') throw one.reason;
@@ -68,8 +73,11 @@ const WAIT_MS_MAX = STALLED_MS_MAX - 20_000;
 /** A server that hangs is given up this long after the run was told to stop; what was in hand is read again by the next one. */
 const STOP_MS_MAX = 10_000;
 
-async function runWarehouse(options: PipelinesOptions, onProgress: (progress: Progress) => void): Promise<PipelineResult> {
-  const { config, store, log, nowMs, newId, untilCaughtUp } = options;
+async function runWarehouse(
+  options: PipelinesOptions & { readonly audit: Audit },
+  onProgress: (progress: Progress) => void,
+): Promise<PipelineResult> {
+  const { config, store, log, nowMs, newId, untilCaughtUp, audit } = options;
   const feeds = options.feeds.warehouse;
   const ended = new AbortController();
   const abort = AbortSignal.any([options.abort, ended.signal]);
@@ -85,8 +93,9 @@ async function runWarehouse(options: PipelinesOptions, onProgress: (progress: Pr
     const { lakeId } = await openLake({ store, newId, nowMs });
     await using warehouse = await openWarehouse(mysqlOf(config), { log, patience: ofServer, signal: abort });
     const setup = { lakeId, feeds: config.feeds, nowMs: nowMs(), compression: config.lake.compression };
-    await patiently(() => setUpWarehouse(warehouse, setup, abort), ofServer, abort);
-    const targets = warehouseTargets({ config, warehouse, patience });
+    const tell = (entries: readonly AuditEntry[]): void => audit.append(entries.map((entry) => journalLine(entry, nowMs())));
+    tell(await patiently(() => setUpWarehouse(warehouse, setup, abort), ofServer, abort));
+    const targets = warehouseTargets({ config, warehouse, patience, tell });
     return await runTarget({ ...options, feeds, abort, onProgress, targets }).finally(() => ended.abort());
   } catch (error) {
     // Told to stop while it waited for the server: nothing was taken, nothing is lost.

@@ -5,6 +5,7 @@ import { connectAdmin, type KafkaAdmin } from '../broker/client.ts';
 import { clusterId, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
+import type { Audit } from '../lake/audit.ts';
 import { openLakeFeed } from '../lake/lake.ts';
 import { openLake } from '../lake/lake-identity.ts';
 import type { ObjectStore } from '../lake/store.ts';
@@ -25,6 +26,7 @@ import { Stage, type WorkQueue } from './stage.ts';
 
 export type IngestOptions = {
   readonly config: Config;
+  readonly audit: Audit;
   /** The lake's, open for writing. */
   readonly store: ObjectStore;
   readonly feeds: readonly Feed[];
@@ -117,7 +119,7 @@ async function openRuns(feeds: readonly Feed[], parts: RunParts, runs: FeedRun[]
 
 async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
   const { options, admin, cluster, decode, flush, changes } = parts;
-  const { config, store, targets, log, nowMs, newId, abort } = options;
+  const { config, store, targets, log, nowMs, newId, abort, audit } = options;
   const bounds = await topicBounds(admin, config.kafka, feed.topic);
   const control = await openLakeFeed({
     store,
@@ -129,7 +131,9 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
     newId,
     onEvent: ({ level, event, ...fields }) =>
       log[level](event, { feed: feed.name, version: fields.version, reason: fields.detail }),
+    onEntry: audit.entry,
   });
+  await audit.recover(feed.name, control.state().version);
   checkSource(feed, control.state(), cluster);
   await pinTable({ feed, control, timezone: config.lake.timezone, log, nowMs, signal: abort });
   const schema = feedSchema({ feed, lake: control, timezone: config.lake.timezone, log, signal: abort });

@@ -3,6 +3,7 @@
 import type { Config } from '../config/config.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Feed } from '../model/feed.ts';
+import type { AuditEntry } from '../warehouse/audit.ts';
 import type { Dialect } from '../warehouse/dialect.ts';
 import { type FactTable, factTable } from '../warehouse/fact-table.ts';
 import type { Patience } from '../warehouse/patience.ts';
@@ -18,8 +19,10 @@ export function warehouseTargets(options: {
   readonly warehouse: Warehouse;
   /** How long a server that is away is waited for. */
   readonly patience: Omit<Patience, 'feed'>;
+  /** What was done and is audited. */
+  readonly tell: (entries: readonly AuditEntry[]) => void;
 }): TargetKind {
-  const { config, warehouse, patience } = options;
+  const { config, warehouse, patience, tell } = options;
   return {
     name: 'warehouse',
     groupId: config.kafka.warehouseGroupId,
@@ -39,6 +42,7 @@ export function warehouseTargets(options: {
         refreshSchema: async () => void (await control.refresh()),
         nowMs: patience.nowMs,
         patience,
+        tell,
         signal,
       })),
       // Of the schema's log in the lake; nothing of the warehouse's own is left lying about.

@@ -275,7 +275,10 @@ export class CommitLog implements FeedLog {
   #take(entries: readonly LogEntry[], after: FeedState): void {
     let fenced = this.#state.fenced.has(this.writer);
     for (const entry of entries) {
-      if (entry.writer === this.writer && !fenced) this.#ownVersions.set(entry.batch, entry.version);
+      if (entry.writer === this.writer && !fenced) {
+        this.#ownVersions.set(entry.batch, entry.version);
+        this.#options.onEntry?.(entry);
+      }
       fenced ||= entry.fence?.writer === this.writer;
     }
     for (const batch of [...this.#ownVersions.keys()].slice(0, -OWN_BATCHES_KEPT)) this.#ownVersions.delete(batch);

@@ -3,7 +3,7 @@
 
 import type { FeedState } from '../model/feed-state.ts';
 import type { ConflictReason } from '../model/fold.ts';
-import type { Proposal } from '../model/log-entry.ts';
+import type { LogEntry, Proposal } from '../model/log-entry.ts';
 import { CommitLog } from './commit-log.ts';
 import { readFeedState } from './read-log.ts';
 import type { ObjectStore } from './store.ts';
@@ -27,6 +27,8 @@ export type FeedLogOptions = {
   /** Unique, time-ordered: see createIdSource in lake/ids.ts. */
   readonly newId: () => string;
   readonly onEvent?: (event: FeedLogEvent) => void;
+  /** An entry of this writer that counts, once each. */
+  readonly onEntry?: (entry: LogEntry) => void;
 };
 
 export type CommitOutcome =

@@ -3,6 +3,8 @@
 import { assert } from '../errors.ts';
 
 export const LAKE_IDENTITY_PATH = '_lake/lake.json';
+/** One JSON object a line: what was done to which feed, by whom. */
+export const JOURNAL_PATH = '_lake/audit.ndjson';
 /** R5: a folder of the log holds this many entries. */
 export const LOG_FOLDER_ENTRIES = 10_000;
 /** Folders that people glob; they must be on the device of `_lake` (R8). */

@@ -1,5 +1,7 @@
-// Rows of audit_log: who did what to which table, when, with which counts (DESIGN §8). Pure.
+// Rows of audit_log: who did what to which table, when, with which counts (DESIGN §8).
 
+import { currentActor } from '../config/actor.ts';
+import type { JournalLine } from '../model/journal.ts';
 import type { JsonValue } from '../model/json-fields.ts';
 import type { Dialect } from './dialect.ts';
 import type { Statement } from './warehouse.ts';
@@ -15,7 +17,8 @@ export type AuditAction =
   | 'snapshot_opened'
   | 'snapshot_sealed'
   | 'table_rebuilt'
-  | 'gap_recorded';
+  | 'gap_recorded'
+  | 'takeover';
 
 export type AuditEntry = {
   readonly action: AuditAction;
@@ -34,7 +37,7 @@ export type AuditEntry = {
 const COLUMNS = 'feed_name, action, resource, details, row_count, performed_by, actor, performed_at';
 
 export const auditStatement = ({ now }: Dialect, entry: AuditEntry): Statement => ({
-  text: `INSERT INTO audit_log (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, CURRENT_USER(), COALESCE(?, ${now}))`,
+  text: `INSERT INTO audit_log (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, COALESCE(?, ${now}))`,
   values: [
     entry.feed,
     entry.action,
@@ -42,8 +45,24 @@ export const auditStatement = ({ now }: Dialect, entry: AuditEntry): Statement =
     entry.details === undefined ? null : JSON.stringify(entry.details),
     entry.rowCount ?? null,
     entry.performedBy ?? 1,
+    currentActor(),
     entry.atMs === undefined ? null : timeText(entry.atMs),
   ],
+});
+
+/** The same for the lake's journal. A snapshot is sealed once; a table may be made again. */
+export const journalLine = (entry: AuditEntry, nowMs: number): JournalLine => ({
+  id: ['warehouse', entry.feed ?? '', entry.action, entry.resource, ...(entry.action === 'snapshot_sealed' ? [] : [nowMs])].join(
+    '/',
+  ),
+  at: new Date(entry.atMs ?? nowMs).toISOString(),
+  actor: currentActor(),
+  feed: entry.feed,
+  target: 'warehouse',
+  action: entry.action,
+  resource: entry.resource,
+  rows: entry.rowCount ?? null,
+  details: entry.details ?? {},
 });
 
 /** As columns of instants, which are in UTC, take it. */

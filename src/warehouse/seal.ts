@@ -5,9 +5,10 @@
 
 import { randomUUID } from 'node:crypto';
 import type { SealOrder } from '../model/cut.ts';
+import { sealTold } from '../model/journal.ts';
 import type { Offset } from '../model/offsets.ts';
 import type { SnapshotName } from '../model/snapshot.ts';
-import { timeText } from './audit.ts';
+import { type AuditEntry, auditStatement, timeText } from './audit.ts';
 import type { FactTable, SqlColumn } from './fact-table.ts';
 import { PositionsMoved, selectPositions, stateOf } from './positions.ts';
 import { factColumns, quotedNames } from './staged-batch.ts';
@@ -27,17 +28,19 @@ export type Sealing = {
 /** The columns of a snapshot of a table feed, by their quoted names. */
 type Parts = { readonly date: string; readonly version: string; readonly copied: string };
 
-/** Returns when it is sealed, by this or an earlier call. Throws PositionsMoved, LakeError, WarehouseFailure. */
-export async function sealSnapshot(sealing: Sealing, signal: AbortSignal): Promise<void> {
+/** What this call did; null: it was sealed before, by another. Throws PositionsMoved, LakeError, WarehouseFailure. */
+export async function sealSnapshot(sealing: Sealing, signal: AbortSignal): Promise<AuditEntry | null> {
   const { warehouse, patiently } = sealing;
   const copyId = randomUUID();
   const parts = partsOf(sealing.fact);
   const isDone = await patiently(() => warehouse.transaction((tx) => begin(tx, sealing, copyId), signal));
-  if (isDone === 'sealed') return;
+  if (isDone === 'sealed') return null;
   if (isDone === 'other_copy') await emptyCopy(sealing, { parts, copyId }, signal);
   await copyRows(sealing, { parts, copyId }, signal);
   const totals = await patiently(() => snapshotTotalsOf(sealing, sealing.order.sealed, signal));
-  await patiently(() => warehouse.transaction((tx) => finish(tx, sealing, { copyId, ...totals }), signal));
+  const entry = sealEntry(sealing, totals);
+  const isMine = await patiently(() => warehouse.transaction((tx) => finish(tx, sealing, { copyId, entry, ...totals }), signal));
+  return isMine ? entry : null;
 }
 
 function partsOf(fact: FactTable): Parts {
@@ -49,7 +52,7 @@ function partsOf(fact: FactTable): Parts {
 /** Takes the copy over, or begins it. `sealed`: an earlier call, or another member, has done all of it. */
 async function begin(tx: Tx, sealing: Sealing, copyId: string): Promise<'sealed' | 'copy' | 'other_copy'> {
   const { feed, order, nowMs, warehouse } = sealing;
-  if ((await stateNow(tx, feed, order.sealed)) === 'sealed') return 'sealed';
+  if ((await stateNow(tx, feed, order.sealed))?.state === 'sealed') return 'sealed';
   await checkPositions(tx, sealing);
   const positions = positionsText(order.positions);
   const { date, version, endsAtMs } = order.cut.opens;
@@ -86,12 +89,20 @@ async function checkPositions(tx: Tx, { feed, topic, order, warehouse }: Sealing
 const positionsText = (positions: ReadonlyMap<number, Offset>): string =>
   JSON.stringify(Object.fromEntries([...positions].sort(([a], [b]) => a - b).map(([partition, at]) => [partition, String(at)])));
 
-async function stateNow(tx: Tx, feed: string, name: SnapshotName): Promise<string | null> {
+const sealEntry = ({ feed, fact, order, nowMs }: Sealing, { rows, checksum }: SnapshotTotals): AuditEntry => {
+  const { sealed, cut, kind, positions } = order;
+  const { rows: rowCount, ...told } = sealTold({ ...sealed, ...cut, positions, cut: kind, rows: Number(rows), checksum });
+  return { ...told, rowCount, feed, performedBy: fact.createdBy, atMs: nowMs() };
+};
+
+type Found = { readonly state: string; readonly copyId: string | null };
+
+async function stateNow(tx: Tx, feed: string, name: SnapshotName): Promise<Found | null> {
   const [row] = await tx.rows({
-    text: 'SELECT state FROM lake_snapshots WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ?',
+    text: 'SELECT state, copy_id FROM lake_snapshots WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ?',
     values: [feed, name.date, name.version],
   });
-  return row ? String(row['state']) : null;
+  return row ? { state: String(row['state']), copyId: row['copy_id'] == null ? null : String(row['copy_id']) } : null;
 }
 
 type Copy = { readonly parts: Parts; readonly copyId: string };
@@ -184,16 +195,21 @@ export async function snapshotTotalsOf(
   return { rows: String(row?.['row_count'] ?? 0), checksum: String(row?.['checksum'] ?? 0) };
 }
 
-/** One is open at any time: the old one is sealed first. */
-async function finish(tx: Tx, sealing: Sealing, done: SnapshotTotals & { readonly copyId: string }): Promise<void> {
-  const { feed, order, nowMs } = sealing;
+type Done = SnapshotTotals & { readonly copyId: string; readonly entry: AuditEntry };
+
+/** Answers whether it was this copy that followed, now or before. */
+async function finish(tx: Tx, sealing: Sealing, done: Done): Promise<boolean> {
+  const { feed, order, nowMs, warehouse } = sealing;
   const { sealed, cut, kind } = order;
   // A COMMIT without an answer may have done it; positions may have gone on since.
-  if ((await stateNow(tx, feed, sealed)) === 'sealed') return;
+  const before = await stateNow(tx, feed, sealed);
+  if (before?.state === 'sealed') return before.copyId === done.copyId;
   await checkPositions(tx, sealing);
   const now = timeText(nowMs());
+  // One is open at any time: the old one is sealed first.
   const old = await tx.change({
-    text: `UPDATE lake_snapshots SET state = 'sealed', cut_kind = ?, positions = ?, row_count = ?, checksum = ?, missed = ?, sealed_at = ?
+    text: `UPDATE lake_snapshots SET state = 'sealed', cut_kind = ?, positions = ?, row_count = ?, checksum = ?, missed = ?, sealed_at = ?,
+        copy_id = ?
       WHERE feed = ? AND snapshot_date = ? AND snapshot_version = ? AND state = 'open'`,
     values: [
       kind,
@@ -202,6 +218,7 @@ async function finish(tx: Tx, sealing: Sealing, done: SnapshotTotals & { readonl
       done.checksum,
       cut.missed.length === 0 ? null : JSON.stringify(cut.missed),
       now,
+      done.copyId,
       feed,
       sealed.date,
       sealed.version,
@@ -213,4 +230,6 @@ async function finish(tx: Tx, sealing: Sealing, done: SnapshotTotals & { readonl
     values: [now, feed, cut.opens.date, cut.opens.version, done.copyId],
   });
   if (old !== 1 || opened !== 1) throw new PositionsMoved();
+  await tx.change(auditStatement(warehouse.dialect, done.entry));
+  return true;
 }

@@ -7,9 +7,11 @@ import { assert, LakeError } from '../errors.ts';
 import type { CommitAnswer, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { SealOrder } from '../model/cut.ts';
 import { settledBeforeMs } from '../model/forgotten.ts';
+import { gapTold } from '../model/journal.ts';
 import type { Gap } from '../model/log-entry.ts';
 import type { OpenSnapshot } from '../model/snapshot.ts';
 import type { SnapshotRules } from '../model/snapshot-rules.ts';
+import { type AuditEntry, auditStatement } from './audit.ts';
 import { applyBatch } from './commit-batch.ts';
 import { explained } from './explain.ts';
 import type { FactTable } from './fact-table.ts';
@@ -48,6 +50,8 @@ export type WarehouseFeedOptions = PositionsOf & {
   readonly snapshots: (() => SnapshotRules) | null;
   readonly nowMs: () => number;
   readonly patience: Omit<Patience, 'feed'>;
+  /** What was done and is audited. */
+  readonly tell: (entries: readonly AuditEntry[]) => void;
   readonly signal: AbortSignal;
 };
 
@@ -55,7 +59,7 @@ type Tables = { readonly fact: FactTable; readonly schemaVersion: number };
 
 /** Reads the positions, makes or checks the tables. Throws LakeError; waits while the server is away. */
 export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<WarehouseFeed> {
-  const { warehouse, feed, topic, nowMs, signal, snapshots, tables } = options;
+  const { warehouse, feed, topic, nowMs, signal, snapshots, tables, tell } = options;
   const patience: Patience = { ...options.patience, feed };
   const commits = createCommits(options);
   /** For as long as it takes; what does not pass is said for a person. */
@@ -124,10 +128,14 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
     },
     recordGaps: async (gaps, abort) => {
       const { epoch } = commits.state();
+      const told = gaps.map((gap): AuditEntry => ({ ...gapTold(gap), feed }));
       const inside = async (tx: Tx): Promise<void> => {
         for (const gap of gaps) await tx.change(insertGap(options, gap, epoch));
+        for (const entry of told) await tx.change(auditStatement(warehouse.dialect, entry));
       };
-      return commit({ ranges: gaps.map(gapRange), schemaVersion: null, inside }, abort);
+      const answer = await commit({ ranges: gaps.map(gapRange), schemaVersion: null, inside }, abort);
+      if (answer.kind === 'committed') tell(told);
+      return answer;
     },
     snapshot: () => open,
     seal: async (order, abort) => {
@@ -135,7 +143,8 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
       assert(fact, `feed ${feed} is sealed before it had a schema`);
       const again = <T>(work: () => Promise<T>): Promise<T> => surely(work, abort, `a snapshot of feed ${feed} cannot be sealed`);
       try {
-        await sealSnapshot({ warehouse, feed, topic, fact, order, nowMs, patiently: again }, abort);
+        const sealed = await sealSnapshot({ warehouse, feed, topic, fact, order, nowMs, patiently: again }, abort);
+        if (sealed) tell([sealed]);
       } catch (error) {
         if (!(error instanceof PositionsMoved)) throw error;
         return { kind: 'conflict', reason: 'positions', state: await read() };
@@ -153,7 +162,7 @@ type Surely = <T>(work: () => Promise<T>, abort: AbortSignal, subject: string) =
 
 /** DDL, so outside of any transaction: the tables for the schema that is pinned now. */
 function preparation(options: WarehouseFeedOptions, { commits, surely }: { commits: Commits; surely: Surely }) {
-  const { warehouse, signal } = options;
+  const { warehouse, signal, tell } = options;
   let preparedVersion = -1;
   return async (wanted: Tables | null): Promise<void> => {
     if (wanted === null || wanted.schemaVersion === preparedVersion) return;
@@ -161,7 +170,7 @@ function preparation(options: WarehouseFeedOptions, { commits, surely }: { commi
     const ready = async (): Promise<void> => {
       // Made anew it would lack all that was committed to it, and nobody would notice.
       if (hasRows(commits.state()) && (await readTable(warehouse, fact.name, signal)) === null) throw tableGone(fact);
-      await setUpFactTable(warehouse, fact, signal);
+      tell(await setUpFactTable(warehouse, fact, signal));
       await warehouse.run(raiseSchemaVersion(options, schemaVersion), signal);
     };
     await surely(ready, signal, `table ${fact.name} cannot be made ready`);

@@ -5,6 +5,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { LakeError } from '../../src/errors.ts';
 import { lakeTargets } from '../../src/ingest/lake-target.ts';
 import { runTarget } from '../../src/ingest/supervisor.ts';
+import { openAudit } from '../../src/lake/audit.ts';
 import { createIdSource } from '../../src/lake/ids.ts';
 import { openLocalStore } from '../../src/lake/local-store.ts';
 import type { ObjectStore } from '../../src/lake/store.ts';
@@ -35,14 +36,17 @@ process.on('SIGTERM', () => stop.abort());
 const newId = createIdSource({ nowMs: Date.now, randomBytes });
 const write = (line: string): void => void process.stderr.write(line);
 try {
+  const store = wrap(await openLocalStore({ root: config.lake.path, access: 'write' }));
+  const log = createLog({ level: 'info', format: 'json', write, now: () => new Date() });
   const result = await runTarget({
+    audit: openAudit({ store, actor: 'a test', nowMs: Date.now, log }),
     targets: lakeTargets(config),
     config,
-    store: wrap(await openLocalStore({ root: config.lake.path, access: 'write' })),
+    store,
     feeds: config.feeds.filter((feed) => feed.enabled),
     untilCaughtUp: process.argv.includes('--until-caught-up'),
     onGap: 'stop',
-    log: createLog({ level: 'info', format: 'json', write, now: () => new Date() }),
+    log,
     nowMs: Date.now,
     newId,
     stop: stop.signal,

@@ -2,9 +2,12 @@
 // fold of everything, whenever and however often somebody runs.
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { readJournal } from '../../src/lake/audit.ts';
+import { openLocalStore } from '../../src/lake/local-store.ts';
 import { FIELDS, runLake } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { at, same, shown, snapshotScene } from '../helpers/snapshot-scene.ts';
+import { rowsOf } from '../helpers/warehouse.ts';
 
 setDefaultTimeout(120_000);
 
@@ -83,6 +86,15 @@ describe('in both', () => {
     expect(same(lake)).toEqual(same(warehouse));
     one.check(lake);
     one.check(warehouse);
+    const sealed = ['2025-01-28/23', '2025-01-28/24'];
+    const journal = await readJournal(await openLocalStore({ root: one.setup.lakePath, access: 'read' }));
+    const told = journal.filter(({ action }) => action === 'snapshot_sealed');
+    for (const target of ['lake', 'warehouse'])
+      expect(told.filter((line) => line.target === target).map(({ resource }) => resource)).toEqual(sealed);
+    expect(new Set(told.map(({ details }) => details['checksum'])).size).toBe(2);
+    const rows = await rowsOf(one.database, "SELECT resource FROM audit_log WHERE action = 'snapshot_sealed' ORDER BY audit_id");
+    expect(rows.map(({ resource }) => resource)).toEqual(sealed);
+    expect(journal.filter(({ action }) => action === 'table_created').map(({ resource }) => resource)).toContain('fact_totals');
   });
 
   for (const late of ['lake', 'warehouse'] as const) {

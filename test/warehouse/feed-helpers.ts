@@ -68,6 +68,7 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
       ...{ warehouse, feed: feed.name, topic: feed.topic, clusterId: 'c1', patience, signal: never },
       tables: () => ({ fact, schemaVersion: schemaVersion() }),
       engine: (work) => work(connection),
+      tell: () => undefined,
       refreshSchema: async () => undefined,
       snapshots: feed.type === 'table' ? () => firstRule({ snapshotEvery: 'day', timezone: 'UTC' }) : null,
       nowMs: () => NOW_MS,

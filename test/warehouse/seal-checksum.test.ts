@@ -88,6 +88,7 @@ test.each([...mysqlEngines])('the lake and %s agree on a sealed snapshot', async
     patience: { log, nowMs: Date.now, stop: never, waitMsMax: null },
     tables: () => ({ fact: tableOf(FEED), schemaVersion: 0 }),
     engine: (work) => work(connection),
+    tell: () => undefined,
     refreshSchema: async () => undefined,
     nowMs: () => NOW_MS,
   });

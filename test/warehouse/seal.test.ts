@@ -1,6 +1,7 @@
 // A snapshot's end in MySQL and MariaDB: the copy, the switch, and everyone who may come in between (PROTOCOL M2, 11).
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { currentActor } from '../../src/config/actor.ts';
 import type { SealOrder } from '../../src/model/cut.ts';
 import { type Offset, toOffset } from '../../src/model/offsets.ts';
 import { PositionsMoved } from '../../src/warehouse/positions.ts';
@@ -20,6 +21,7 @@ const OPENS = { date: '2025-01-29', version: 1, endsAtMs: Date.UTC(2025, 0, 30) 
 const at = (offsets: Record<number, bigint>): ReadonlyMap<number, Offset> =>
   new Map(Object.entries(offsets).map(([partition, offset]) => [Number(partition), toOffset(offset)]));
 
+type Patiently = <T>(work: () => Promise<T>) => Promise<T>;
 const orderAt = (offsets: Record<number, bigint>, kind: SealOrder['kind'] = 'at_cut'): SealOrder => ({
   sealed: SEALED,
   cut: {
@@ -65,7 +67,12 @@ for (const engine of mysqlEngines) {
           `INSERT INTO fact_summary (user_id, transaction_count, snapshot_date, snapshot_version, key_hash, kafka_partition, kafka_offset, kafka_timestamp) VALUES ${rows.join(',')}`,
         );
       }
-      const seal = (order: SealOrder, by: Warehouse = warehouse, before: () => Promise<void> = async () => {}) => {
+      const seal = (
+        order: SealOrder,
+        by: Warehouse = warehouse,
+        before: () => Promise<void> = async () => {},
+        once: Patiently = (work) => work(),
+      ) => {
         let works = 0;
         return sealSnapshot(
           {
@@ -78,7 +85,7 @@ for (const engine of mysqlEngines) {
             // `before` runs ahead of every piece of work but the first.
             patiently: async (work) => {
               if (works++ > 0) await before();
-              return await work();
+              return await once(work);
             },
           },
           never,
@@ -131,6 +138,22 @@ for (const engine of mysqlEngines) {
         50,
         ['sealed', 'open'],
       ]);
+    });
+
+    test('is in the audit once, and told once, when the answer of its COMMIT is lost and when it is done again', async () => {
+      await using table = await openTable(50);
+      const other = await table.open();
+      const order = orderAt({ 0: 10n, 1: 7n });
+      // Every piece of work is done twice, as after a COMMIT without an answer.
+      const twice: Patiently = async (work) => {
+        await work();
+        return await work();
+      };
+      const told = [await table.seal(order, table.warehouse, undefined, twice), await table.seal(order, other)];
+      expect(told.map((entry) => entry?.resource)).toEqual(['2025-01-28/1', undefined]);
+      const rows = await table.rows("SELECT * FROM audit_log WHERE action = 'snapshot_sealed'");
+      expect(rows).toMatchObject([{ feed_name: 'summary', resource: '2025-01-28/1', row_count: 50, actor: currentActor() }]);
+      expect(JSON.parse(JSON.stringify(rows[0]?.['details']))).toMatchObject({ cut: 'at_cut', positions: { 0: '10', 1: '7' } });
     });
 
     test('an empty state is sealed and opened, too', async () => {

@@ -1,0 +1,92 @@
+// Lines of the lake's journal, `_lake/audit.ndjson`: what an entry of a log means for a person (DESIGN §8). Pure.
+// Invariant: an `id` names one thing that happened once; a line that is there twice says the same.
+
+import { type JsonObject, type JsonValue, nullOr, objectAt, stringAt } from './json-fields.ts';
+import type { LogEntry } from './log-entry.ts';
+
+export type JournalLine = {
+  readonly id: string;
+  /** ISO 8601 UTC. */
+  readonly at: string;
+  /** null: whoever did it was gone before it could say so. */
+  readonly actor: string | null;
+  readonly feed: string | null;
+  readonly target: 'lake' | 'warehouse';
+  readonly action: string;
+  /** The snapshot, offsets, table or writer it was done to. */
+  readonly resource: string;
+  readonly rows: number | null;
+  readonly details: JsonObject;
+};
+
+export const lineToJson = (line: JournalLine): JsonObject => ({ ...line });
+
+export function parseLine(value: unknown): JournalLine {
+  const json = objectAt(value, 'line');
+  const target = stringAt(json['target'], 'target');
+  return {
+    id: stringAt(json['id'], 'id'),
+    at: stringAt(json['at'], 'at'),
+    actor: nullOr(json['actor'], 'actor', stringAt),
+    feed: nullOr(json['feed'], 'feed', stringAt),
+    target: target === 'warehouse' ? target : 'lake',
+    action: stringAt(json['action'], 'action'),
+    resource: stringAt(json['resource'], 'resource'),
+    rows: typeof json['rows'] === 'number' ? json['rows'] : null,
+    details: objectAt(json['details'], 'details'),
+  };
+}
+
+type Told = Pick<JournalLine, 'action' | 'resource'> & { readonly rows?: number; readonly details?: JsonObject };
+
+/** What is told of an entry; nothing of one that only moves data on. */
+export function linesOf(entry: LogEntry, actor: string | null): readonly JournalLine[] {
+  return toldOf(entry).map(({ rows = null, details = {}, ...told }, index) => ({
+    id: `${entry.feed}/${entry.version}${index === 0 ? '' : `/${index}`}`,
+    ...{ at: entry.at, actor, feed: entry.feed, target: 'lake', ...told, rows },
+    details: { ...details, version: entry.version, writer: entry.writer },
+  }));
+}
+
+function toldOf(entry: LogEntry): readonly Told[] {
+  const { seal, schema, fence, stop, config } = entry;
+  const told: Told[] = entry.gaps.map((gap) => gapTold(gap));
+  if (seal) told.push(sealTold(seal));
+  if (schema)
+    told.push({ action: 'schema_pinned', resource: `schema ${schema.version}`, details: { fields: [...schema.fields] } });
+  if (fence) told.push({ action: 'writer_fenced', resource: fence.writer });
+  if (config)
+    told.push({ action: 'config_pinned', resource: Object.keys(config.values).join(','), details: { ...config.values } });
+  if (stop)
+    told.push({ action: stop.reason === null ? 'feed_enabled' : 'feed_stopped', resource: entry.feed, details: { ...stop } });
+  return told;
+}
+
+/** The same words for both targets. */
+export const gapTold = (gap: LogEntry['gaps'][number]) => ({
+  action: gap.reason === 'takeover' ? ('takeover' as const) : ('gap_recorded' as const),
+  resource: `${gap.partition}:${gap.start}-${gap.end}`,
+  details: { partition: gap.partition, start: String(gap.start), end: String(gap.end), reason: gap.reason },
+});
+
+type SealTold = Pick<
+  NonNullable<LogEntry['seal']>,
+  'date' | 'version' | 'rows' | 'checksum' | 'cut' | 'positions' | 'opens' | 'missed'
+> & {
+  readonly forgets?: { readonly rows: number } | null;
+};
+
+export const sealTold = ({ date, version, rows, checksum, cut, positions, opens, missed, forgets = null }: SealTold) => ({
+  action: 'snapshot_sealed' as const,
+  resource: `${date}/${version}`,
+  rows,
+  details: {
+    ...{ cut, checksum, opens: `${opens.date}/${opens.version}`, missed_runs: missed.length },
+    ...(forgets && { tombstones_forgotten: forgets.rows }),
+    positions: Object.fromEntries(
+      [...positions]
+        .sort(([a], [b]) => a - b)
+        .map(([partition, offset]): [string, JsonValue] => [String(partition), String(offset)]),
+    ),
+  },
+});
