@@ -14,21 +14,21 @@ import { until } from '../helpers/until.ts';
 
 const entry = (version: number): string => `log/00000000000000000000/${String(version).padStart(20, '0')}.json`;
 
-/** Version 1 pins the schema, 2 is the first publish, 3 the one that is hit: it takes two files out (two moves each, for a file may
+/** Version 1 pins key and period, 2 the schema, 3 is the first publish, 4 the one that is hit: it takes two files out (two moves each, for a file may
  *  still be staged), and puts a data, a state and a dead-letters file in. */
 const STEPS: readonly { readonly name: string; readonly fault: Fault; readonly version: number }[] = [
-  { name: 'before staging', fault: { method: 'localPath', key: '/staging/', when: 'before' }, version: 2 },
-  { name: 'between data and state file', fault: { method: 'localPath', key: '/state/state_', n: 2, when: 'before' }, version: 2 },
-  { name: 'after staging', fault: { method: 'size', key: '/staging/', when: 'before' }, version: 2 },
-  { name: 'before the files are durable', fault: { method: 'makeDurable', key: '/staging/', when: 'before' }, version: 2 },
-  { name: 'before the entry', fault: { method: 'createExclusive', key: entry(3), when: 'before' }, version: 2 },
-  { name: 'after the entry', fault: { method: 'createExclusive', key: entry(3), when: 'after' }, version: 3 },
-  { name: 'before the first rename', fault: { method: 'move', when: 'before' }, version: 3 },
-  { name: 'with the old data file out', fault: { method: 'move', n: 2, when: 'after' }, version: 3 },
-  { name: 'with both old files out', fault: { method: 'move', n: 4, when: 'after' }, version: 3 },
-  { name: 'with the first new file in', fault: { method: 'move', n: 5, when: 'after' }, version: 3 },
-  { name: 'before the last rename', fault: { method: 'move', n: 7, when: 'before' }, version: 3 },
-  { name: 'after the renames, before group offsets', fault: { method: 'move', n: 7, when: 'after' }, version: 3 },
+  { name: 'before staging', fault: { method: 'localPath', key: '/staging/', when: 'before' }, version: 3 },
+  { name: 'between data and state file', fault: { method: 'localPath', key: '/state/state_', n: 2, when: 'before' }, version: 3 },
+  { name: 'after staging', fault: { method: 'size', key: '/staging/', when: 'before' }, version: 3 },
+  { name: 'before the files are durable', fault: { method: 'makeDurable', key: '/staging/', when: 'before' }, version: 3 },
+  { name: 'before the entry', fault: { method: 'createExclusive', key: entry(4), when: 'before' }, version: 3 },
+  { name: 'after the entry', fault: { method: 'createExclusive', key: entry(4), when: 'after' }, version: 4 },
+  { name: 'before the first rename', fault: { method: 'move', when: 'before' }, version: 4 },
+  { name: 'with the old data file out', fault: { method: 'move', n: 2, when: 'after' }, version: 4 },
+  { name: 'with both old files out', fault: { method: 'move', n: 4, when: 'after' }, version: 4 },
+  { name: 'with the first new file in', fault: { method: 'move', n: 5, when: 'after' }, version: 4 },
+  { name: 'before the last rename', fault: { method: 'move', n: 7, when: 'before' }, version: 4 },
+  { name: 'after the renames, before group offsets', fault: { method: 'move', n: 7, when: 'after' }, version: 4 },
 ];
 
 const scene = async (batch: Record<string, unknown>) => {
@@ -55,7 +55,7 @@ describe('killed', () => {
       console.log(`seed ${one.chance.seed}`);
       await one.send(500);
       await drain(one.setup);
-      expect((await stateOf(one.setup.lakePath, 'totals')).version).toBe(2);
+      expect((await stateOf(one.setup.lakePath, 'totals')).version).toBe(3);
       await one.send(1_000);
       const killed = await startLake(one.setup, ['ingest', '--until-caught-up'], { fault }).ended;
       expect([killed.code, killed.stderr]).toEqual([null, expect.any(String)]);

@@ -10,7 +10,7 @@ import { record } from '../helpers/produced.ts';
 import { random } from '../helpers/random.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
 
-const SECOND_PUBLISH = 'log/00000000000000000000/00000000000000000003.json';
+const SECOND_PUBLISH = 'log/00000000000000000000/00000000000000000004.json';
 const SLEEPS: readonly { readonly name: string; readonly fault: Fault; readonly published: boolean }[] = [
   { name: 'before staging', fault: { method: 'localPath', key: '/staging/', when: 'before' }, published: false },
   { name: 'with staged files', fault: { method: 'makeDurable', key: '/staging/', when: 'before' }, published: false },
@@ -36,7 +36,7 @@ describe('asleep while another publishes', () => {
       await send(1_000);
       const sleeper = startLake(setup, ['ingest', '--until-caught-up'], { fault: { ...fault, signal: 'SIGSTOP' } });
       await sleeper.stopped();
-      expect((await stateOf(setup.lakePath, 'totals')).version).toBe(published ? 3 : 2);
+      expect((await stateOf(setup.lakePath, 'totals')).version).toBe(published ? 4 : 3);
       await drain(setup);
       await check();
       await send(500);
