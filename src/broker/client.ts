@@ -32,7 +32,7 @@ export function createKafka(config: KafkaConfig, log: Log, more: Partial<KafkaJs
 /** Questions to the cluster, outside any group. */
 export type KafkaAdmin = Pick<
   Admin,
-  'fetchTopicOffsets' | 'fetchTopicOffsetsByTimestamp' | 'fetchOffsets' | 'describeCluster' | 'listTopics'
+  'fetchTopicOffsets' | 'fetchTopicOffsetsByTimestamp' | 'fetchOffsets' | 'describeCluster' | 'describeConfigs' | 'listTopics'
 > & {
   /** A new client: kafkajs asks for every topic it was ever asked about, so one that was deleted since fails all questions. */
   renew(): Promise<void>;
@@ -56,6 +56,7 @@ export async function connectAdmin(config: KafkaConfig, log: Log): Promise<{ adm
     fetchTopicOffsetsByTimestamp: (topic, ms) => current.fetchTopicOffsetsByTimestamp(topic, ms),
     fetchOffsets: (options) => current.fetchOffsets(options),
     describeCluster: () => current.describeCluster(),
+    describeConfigs: (options) => current.describeConfigs(options),
     listTopics: () => current.listTopics(),
     renew: async () => {
       const last = current;

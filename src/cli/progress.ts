@@ -1,6 +1,6 @@
 // Long work shows itself: a bar on a terminal, a log line every 30 s elsewhere.
 
-import type { Progress } from '../ingest/pipeline.ts';
+import type { Progress } from '../ingest/progress.ts';
 import type { Log } from '../log.ts';
 import { grouped } from './output.ts';
 import type { Terminal } from './terminal.ts';

@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Overrides } from '../config/overrides.ts';
 import { LakeError } from '../errors.ts';
-import type { Progress } from '../ingest/pipeline.ts';
+import type { Progress } from '../ingest/progress.ts';
 import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
 

@@ -57,7 +57,8 @@ export class Closing {
   /** At the end of a table's period: as far as it goes now; the rest with a later beat. */
   async endPeriod(run: FeedRun): Promise<void> {
     const { boundary } = run;
-    if (!boundary?.isDue() || this.ending.has(run)) return;
+    // The table that is being read anew is the one to be sealed.
+    if (!boundary?.isDue() || run.isRebuilding || this.ending.has(run)) return;
     this.ending.add(run);
     try {
       await this.endPeriodOf(run, boundary);
@@ -81,8 +82,10 @@ export class Closing {
     else await membership.readAgain(run);
   }
 
-  private publish(run: FeedRun): Promise<void> {
-    return this.follow(run, () => run.commits.publish());
+  private async publish(run: FeedRun): Promise<void> {
+    const { isRebuilding } = run;
+    await this.follow(run, () => run.commits.publish());
+    if (isRebuilding && !run.isRebuilding) this.options.membership.release(run, [...run.held]);
   }
 
   private async follow(run: FeedRun, work: () => Promise<RunOutcome>): Promise<void> {

@@ -5,7 +5,7 @@
 import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
-import type { CommitAnswer, StagedBatch, WrittenBatch } from '../model/batch.ts';
+import { type CommitAnswer, offsetsOf, type StagedBatch, type WrittenBatch } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
@@ -46,6 +46,8 @@ export type FeedCommitsOptions = {
 export class FeedCommits {
   /** Messages committed by this run. */
   messages = 0;
+  /** The same, and those that are applied: a sign of life while a table is long in being read. */
+  taken = 0;
   /** Bytes of the batch that is being written; once it is, its rows lie on the disk alone. */
   writingBytes = 0;
   private readonly options: FeedCommitsOptions;
@@ -91,9 +93,10 @@ export class FeedCommits {
     }
   }
 
-  /** Something was applied that no publish has made durable yet, or is about to. */
+  /** Something was applied that no publish has made durable yet, or is about to; of a table that is read anew, all of it. */
   get canPublish(): boolean {
-    return this.applied && !this.publishing;
+    const phase = this.options.target.rebuild?.phase() ?? 'none';
+    return !this.publishing && (phase === 'none' ? this.applied : phase === 'complete');
   }
 
   /** Makes durable what was applied so far. Batches that are closed meanwhile wait, and are given up when it fails. */
@@ -128,8 +131,8 @@ export class FeedCommits {
     const { version } = answer.state;
     if (stopped) throw stoppedError(feed, stopped, target.name);
     if (answer.kind === 'refused') {
-      const { rows } = answer;
-      this.options.stage.refused.add(rows, answer.state);
+      const { rows, state } = answer;
+      this.options.stage.refused.add(rows, state);
       log.warn('rows_refused', { feed: feed.name, target: target.name, rows: rows.length, reason: rows[0]?.reason });
       return { kind: 'read_again' };
     }
@@ -166,6 +169,7 @@ export class FeedCommits {
     const answer = await written.commit(this.options.signal);
     if (answer.kind === 'refused') this.judge(answer, batch, startedMs);
     if (answer.kind !== 'committed' && answer.kind !== 'applied') return this.lost(answer);
+    this.taken += batch.ranges.reduce((sum, { messages }) => sum + messages, 0);
     this.refusals = keepRecent(counts, this.options.nowMs());
     this.tellDrift(open);
     if (answer.kind === 'applied') {
@@ -195,11 +199,11 @@ export class FeedCommits {
   }
 
   private async publishApplied(): Promise<RunOutcome> {
-    const { target, signal, nowMs } = this.options;
+    const { feed, target, signal, log, nowMs } = this.options;
     const startedMs = nowMs();
     const published = await target.publish(signal);
     if (published === null) return { kind: 'nothing' };
-    const { answer, ranges, snapshot } = published;
+    const { answer, ranges, snapshot, rebuild } = published;
     if (answer.kind !== 'committed') {
       this.lostPublishes++;
       return this.lost(answer);
@@ -207,6 +211,10 @@ export class FeedCommits {
     this.conflicts = 0;
     const name = `${snapshot.date}/${snapshot.version}`;
     this.tell('snapshot_published', ranges, answer, { startedMs, rows: snapshot.rows, snapshot: name });
+    if (rebuild) {
+      const place = { feed: feed.name, target: target.name, topic: feed.topic, snapshot: name };
+      log.info('rebuild_ended', { ...place, rows: snapshot.rows, duration_ms: nowMs() - rebuild.startedAtMs });
+    }
     return { kind: 'committed', partitions: ranges.map(({ partition }) => partition) };
   }
 
@@ -288,6 +296,3 @@ export class FeedCommits {
     );
   }
 }
-
-const offsetsOf = (ranges: readonly CommittedRange[]): string =>
-  ranges.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(',');

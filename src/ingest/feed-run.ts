@@ -12,12 +12,14 @@ import { type BatchLimits, isDue, isFull } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
 import type { Gap, LastMessage } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
+import type { RebuildOrder } from '../model/rebuild.ts';
 import { planResume, type Starts } from '../model/resume.ts';
 import { asOffsets, type Boundary, type Standpoint } from './boundary.ts';
 import type { Changes } from './changes.ts';
 import { FeedCommits } from './feed-commits.ts';
 import { feedStarts } from './feed-start.ts';
-import type { Stage, WorkQueue } from './stage.ts';
+import { Rebuilds } from './rebuilds.ts';
+import { NO_LIMIT, type Stage, type TakeLimit, type WorkQueue } from './stage.ts';
 import type { Target } from './target.ts';
 
 export type FeedRunOptions = {
@@ -64,7 +66,9 @@ export class FeedRun {
   readonly reading = new Map<number, Reading>();
   readonly commits: FeedCommits;
   readonly boundary: Boundary | null;
-  /** Partitions that wait at a boundary; read on from their positions when it is over. */
+  /** null: a stream, which has all that it ever read. */
+  readonly rebuilds: Rebuilds | null;
+  /** Partitions that wait at a boundary, or for a rebuild; read on from their positions when it is over. */
   readonly held = new Set<number>();
   private readonly options: FeedRunOptions;
 
@@ -75,12 +79,15 @@ export class FeedRun {
     this.stage = options.stage;
     this.boundary = options.boundary;
     this.commits = new FeedCommits(options);
+    const { config, target } = options;
+    this.rebuilds = target.rebuild ? new Rebuilds({ ...options, kafka: config.kafka, table: target.rebuild }) : null;
   }
 
   /** Positions are read anew from the target; whatever was staged is dropped by the caller before. */
   async resume(partitions: readonly number[]): Promise<ReadonlyMap<number, Offset>> {
-    const { admin, config, feed } = this.options;
+    const { admin, config, feed, nowMs } = this.options;
     await this.target.refresh();
+    const atMs = nowMs();
     const bounds = await topicBounds(admin, config.kafka, feed.topic);
     const { groupId, signal } = this.options;
     const starts = await feedStarts({
@@ -97,7 +104,17 @@ export class FeedRun {
     for (const partition of partitions) {
       seeks.set(partition, await this.resumePartition(partition, { bounds, starts }));
     }
-    return seeks;
+    const order = await this.rebuilds?.beginIfDue({ atMs, bounds }, partitions);
+    return order ? this.readAnew(order) : seeks;
+  }
+
+  /** What was committed last must be the same message still, as when reading on (PROTOCOL K4). */
+  private readAnew({ ways }: RebuildOrder): ReadonlyMap<number, Offset> {
+    for (const [partition, { start }] of ways) {
+      const check = this.reading.get(partition)?.check ?? null;
+      this.reading.set(partition, { position: start, check, fetchAt: start, end: null, from: start });
+    }
+    return new Map([...ways].map(([partition, { start }]) => [partition, start]));
   }
 
   private async resumePartition(partition: number, known: Known): Promise<Offset> {
@@ -179,17 +196,28 @@ export class FeedRun {
     const { partition, nextOffset } = fetched;
     const reading = this.reading.get(partition);
     if (!reading || reading.fetchAt !== fetchedOffset) return false;
-    const position = this.stage.take(fetched, reading.position, reading.check, this.boundary?.limitOf(partition));
+    const { check } = reading;
+    const position = this.stage.take(fetched, reading.position, check, this.limitOf(partition));
     const isHeld = position < nextOffset;
     if (isHeld) this.held.add(partition);
     this.reading.set(partition, {
       ...reading,
       position,
-      check: null,
+      check: check && check.offset >= position ? check : null,
       fetchAt: isHeld ? position : nextOffset,
       end: fetched.endOffset,
     });
     return isHeld;
+  }
+
+  /** A rebuild takes what was there when it began; what comes later waits, and boundaries wait for it. */
+  private limitOf(partition: number): TakeLimit {
+    const end = this.rebuilds?.endOf(partition) ?? null;
+    return end === null ? (this.boundary?.limitOf(partition) ?? NO_LIMIT) : { offset: end, beforeMs: null };
+  }
+
+  get isRebuilding(): boolean {
+    return this.rebuilds?.isRunning === true;
   }
 
   /** For the boundary: what is taken, and what of it is durable. */
@@ -207,7 +235,14 @@ export class FeedRun {
 
   get due(): boolean {
     if (this.stage.batch === null) return false;
-    return isDue(this.stage.facts(), this.options.limits) || (this.options.eager && this.isAtEnd);
+    return isDue(this.stage.facts(), this.options.limits) || (this.options.eager && this.isAtEnd) || this.isReadAnew;
+  }
+
+  private get isReadAnew(): boolean {
+    const { rebuilds } = this;
+    return (
+      this.isRebuilding && [...this.reading].every(([partition, { position }]) => position >= (rebuilds?.endOf(partition) ?? 0n))
+    );
   }
 
   private get isAtEnd(): boolean {

@@ -43,7 +43,7 @@ export async function measureGoal(admin: KafkaAdmin, config: Config, runs: reado
 
 /**
  * Whether reading is all there is to do: group offsets are where the positions are, and no position lies beyond its topic's
- * end. Otherwise a run with nothing to read must join the group all the same, to put the offsets right or to say what is wrong.
+ * end, and no table is to be read anew. Otherwise a run with nothing to read must join the group all the same, to put the offsets right or to say what is wrong.
  */
 export async function inStep(options: {
   admin: KafkaAdmin;
@@ -52,7 +52,8 @@ export async function inStep(options: {
   runs: readonly FeedRun[];
 }): Promise<boolean> {
   const { admin, config, groupId, runs } = options;
-  for (const { feed, target } of runs) {
+  for (const { feed, target, rebuilds } of runs) {
+    if (rebuilds && (await rebuilds.cause()) !== null) return false;
     const bounds = await topicBounds(admin, config.kafka, feed.topic);
     // A coordinator that is just being elected is waited for by the assignment, which then must come.
     const committed = await groupOffsets(admin, config.kafka, { groupId, topic: feed.topic }).catch((error: unknown) => {

@@ -1,7 +1,5 @@
 // What a feed is in the lake: a stream commits its batches to the log as they are, a table keeps its state and publishes it.
 
-import type { KafkaAdmin } from '../broker/client.ts';
-import { type TopicBounds, topicBounds } from '../broker/watermarks.ts';
 import type { Config } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
@@ -9,7 +7,6 @@ import { openLakeTable } from '../lake/lake-table.ts';
 import { type Column, lineageColumns, valueColumns } from '../model/columns.ts';
 import type { Feed, FieldType } from '../model/feed.ts';
 import type { FeedState } from '../model/feed-state.ts';
-import type { Offset } from '../model/offsets.ts';
 import { pinnedFields } from './feed-schema.ts';
 import { rulesOf } from './pins.ts';
 import type { WorkQueue } from './stage.ts';
@@ -21,7 +18,6 @@ export type TargetParts = {
   /** The feed's log in the lake: schema, pins and stop, for both targets. */
   readonly control: LakeFeed;
   readonly clusterId: string;
-  readonly admin: KafkaAdmin;
   /** A connection of the pipeline's engine for this feed alone. */
   readonly engine: () => Promise<WorkQueue>;
   readonly signal: AbortSignal;
@@ -41,8 +37,6 @@ export type TargetKind = {
 
 /** A delta of a table may spill up to this many batches of messages before it is published early. */
 const DELTA_BATCHES_MAX = 8;
-/** A publish waits no longer to hear where the topic ends: that is only noted. */
-const CAUGHT_UP_MS_MAX = 2_000;
 
 export const lakeTargets = (config: Config): TargetKind => ({
   name: 'lake',
@@ -67,7 +61,7 @@ function checkType(feed: Feed, state: FeedState): void {
   });
 }
 
-async function openTable({ feed, config, control, admin, engine }: TargetParts): Promise<Target> {
+async function openTable({ feed, config, control, engine }: TargetParts): Promise<Target> {
   const { batch } = config;
   return openLakeTable({
     lake: control,
@@ -79,7 +73,6 @@ async function openTable({ feed, config, control, admin, engine }: TargetParts):
     rules: () => rulesOf({ feed, control, timezone: config.lake.timezone }),
     publishEveryMs: batch.batchTimeoutSeconds * 1000,
     deltaBytesMax: DELTA_BATCHES_MAX * batch.batchBytes,
-    caughtUp: (positions) => isCaughtUp(positions, () => topicBounds(admin, config.kafka, feed.topic)),
   });
 }
 
@@ -94,15 +87,4 @@ function keyTypesOf(feed: Feed, control: LakeFeed): readonly FieldType[] {
   const { schema } = control.state();
   const fields = schema ? pinnedFields(schema) : [];
   return feed.keyFields.flatMap((name) => fields.find((field) => field.name === name)?.type ?? []);
-}
-
-/** A Kafka that is away answers that nobody knows. */
-async function isCaughtUp(positions: ReadonlyMap<number, Offset>, ask: () => Promise<TopicBounds>): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), CAUGHT_UP_MS_MAX);
-  });
-  const bounds = await Promise.race([ask().catch(() => null), late]);
-  clearTimeout(timer);
-  return bounds !== null && [...bounds].every(([partition, { end }]) => (positions.get(partition) ?? 0n) >= end);
 }

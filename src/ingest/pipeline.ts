@@ -15,8 +15,8 @@ import { FEED_ERRORS, isGivenUp } from './feed-errors.ts';
 import type { FeedRun } from './feed-run.ts';
 import { type Goal, inStep, measureGoal, missingTopics } from './goal.ts';
 import { Membership } from './membership.ts';
+import { type Progress, progressOf, Stall } from './progress.ts';
 import { Rejoin } from './rejoin.ts';
-import { STALLED_MS_MAX, Stall } from './stall.ts';
 
 export type PipelineOptions = {
   readonly config: Config;
@@ -34,9 +34,6 @@ export type PipelineOptions = {
   readonly stop: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
 };
-
-/** `total` is what was left to read at the start; null when the run has no end. */
-export type Progress = { readonly messages: number; readonly done: bigint; readonly total: bigint | null };
 
 /** Messages committed by feed, and why feeds stopped. */
 export type PipelineResult = {
@@ -201,6 +198,8 @@ class Pipeline {
     this.consumer.pauseAll();
     await this.closing.commitAll(this.live());
     if (this.fatal !== null) throw this.fatal;
+    for (const run of this.live()) await run.rebuilds?.noteLast().catch((error) => this.failed(run, error));
+    if (this.fatal !== null) throw this.fatal;
   }
 
   // ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,17 +207,14 @@ class Pipeline {
   private caughtUp(): boolean {
     if (!this.goal || !this.inStep) return false;
     // What came after the goal was set may still be staged; it is committed on the way out.
-    return this.goal.left(this.live()) === 0n && !this.live().some((run) => run.boundary?.isDue());
+    return this.goal.left(this.live()) === 0n && !this.live().some((run) => run.boundary?.isDue() || run.isRebuilding);
   }
 
   private report(): void {
-    const { nowMs, onProgress, runs } = this.options;
-    const messages = runs.reduce((sum, run) => sum + run.commits.messages, 0);
-    const left = this.goal?.left(this.live()) ?? 0n;
-    onProgress({ messages, done: this.goal ? this.goal.total - left : BigInt(messages), total: this.goal?.total ?? null });
-    if (!this.goal || !this.stall.isStalled({ left, messages, nowMs: nowMs() })) return;
-    const names = this.goal.leftNames(this.live());
-    this.die(new LakeError('no_progress', `no message came for ${STALLED_MS_MAX / 60_000} minutes; still to read: ${names}`));
+    const { onProgress, runs, nowMs } = this.options;
+    onProgress(progressOf(runs, this.live(), this.goal));
+    const stalled = this.goal && this.stall.look(runs, this.live(), { goal: this.goal, nowMs: nowMs() });
+    if (stalled) this.die(stalled);
   }
 
   /** In quiet moments: positions that other members moved, and what crashed writers left. */
@@ -240,6 +236,8 @@ class Pipeline {
   private async refreshRun(run: FeedRun, tidy: boolean): Promise<void> {
     if (this.goal) await run.target.refresh();
     if (tidy) await run.target.tidy();
+    // A reader of the table says how far it is; and hears that it was behind for too long.
+    if (run.reading.size > 0 && (await run.rebuilds?.beat())) await this.membership.readAgain(run);
   }
 
   private live(): readonly FeedRun[] {

@@ -84,10 +84,11 @@ export class Stage {
     return { messages: open.messages, bytes: open.bytes, ageMs: this.options.nowMs() - open.openedAtMs };
   }
 
-  /** Takes the records at or beyond `position`, up to the limit. With `check`, the record at its offset must be the one committed
-   *  before. Returns the next position. */
+  /** Takes the records at or beyond `position`, up to the limit. With `check`, the record at its offset, if it is among them or just
+   *  before them, must be the one committed before. Returns the next position. */
   take(fetched: Fetched, position: bigint, check: LastMessage | null, limit: TakeLimit = NO_LIMIT): bigint {
     if (fetched.nextOffset <= position && !check) return position;
+    if (limit.offset !== null && limit.offset <= position && !check) return position;
     const batch = this.batchFor();
     const progress = progressOf(batch, fetched.partition, toOffset(position));
     const last = new LastSeen();
@@ -97,13 +98,17 @@ export class Stage {
     // Numbers: record-batch.ts has seen that offsets are exact as such, and this is done for every record.
     const from = Number(position);
     let end = Number(limit.offset !== null && limit.offset < fetched.nextOffset ? limit.offset : fetched.nextOffset);
+    const checkAt = check === null ? null : Number(check.offset);
+    const isSame = (bytes: Buffer, part: RecordParts): void => {
+      if (check) assertSame(check, { topic: this.options.topic, partition: fetched.partition }, messageOf(bytes, part));
+    };
     const sink = {
       record: (bytes: Buffer, part: RecordParts): void => {
         if (part.offset < from) {
-          if (check && BigInt(part.offset) === check.offset)
-            assertSame(check, { topic: this.options.topic, partition: fetched.partition }, messageOf(bytes, part));
+          if (part.offset === checkAt) isSame(bytes, part);
           return;
         }
+        if (part.offset === checkAt) isSame(bytes, part);
         if (limit.beforeMs !== null && part.timestampMs >= limit.beforeMs && part.offset < end) end = part.offset;
         if (part.offset >= end) return;
         progress.messages++;
@@ -118,7 +123,8 @@ export class Stage {
         last.set(bytes, part);
       },
     };
-    readRecords(fetched.records, check ? check.offset : position, fetched.abortedTransactions, sink);
+    const readFrom = check && check.offset < position ? check.offset : position;
+    readRecords(fetched.records, readFrom, fetched.abortedTransactions, sink);
     if (isTable) this.highestMs.set(fetched.partition, highestMs);
     progress.last = last.message() ?? progress.last;
     const taken = later(position, BigInt(end));

@@ -21,7 +21,8 @@ import { feedStarts } from './feed-start.ts';
 import type { TargetKind } from './lake-target.ts';
 import { openBoundary } from './open-boundary.ts';
 import { pinTable } from './pins.ts';
-import { type PipelineResult, type Progress, runPipeline } from './pipeline.ts';
+import { type PipelineResult, runPipeline } from './pipeline.ts';
+import type { Progress } from './progress.ts';
 import { Stage, type WorkQueue } from './stage.ts';
 
 export type IngestOptions = {
@@ -138,7 +139,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
   await pinTable({ feed, control, timezone: config.lake.timezone, log, nowMs, signal: abort });
   const schema = feedSchema({ feed, lake: control, timezone: config.lake.timezone, log, signal: abort });
   await schema.pinDeclared();
-  const target = await targets.open({ feed, config, control, clusterId: cluster, admin, engine: parts.engine, signal: abort });
+  const target = await targets.open({ feed, config, control, clusterId: cluster, engine: parts.engine, signal: abort });
   // A run with nothing to read never joins the group, and `latest` means this moment all the same.
   if (feed.start.kind === 'latest')
     await feedStarts({ feed, control, target, admin, config, groupId: targets.groupId, bounds, signal: abort });

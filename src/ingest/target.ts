@@ -5,6 +5,7 @@ import type { Connection } from '../duckdb/connection.ts';
 import type { CommitAnswer, Published, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { SealOrder } from '../model/cut.ts';
 import type { Gap } from '../model/log-entry.ts';
+import type { TableRebuild } from '../model/rebuild.ts';
 import type { OpenSnapshot } from '../model/snapshot.ts';
 
 export type TargetName = 'lake' | 'warehouse';
@@ -26,6 +27,8 @@ export type Target = {
   snapshot?(): OpenSnapshot | null;
   /** Of a table: ends the open snapshot at these positions, which must be the durable ones, and opens the next as its copy. */
   seal?(order: SealOrder, signal: AbortSignal): Promise<SealAnswer>;
+  /** Of a table. */
+  readonly rebuild?: TableRebuild;
   /** Records offsets that Kafka no longer has, or that were left to others. */
   recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
   /** Finishes what other writers left, and takes away what is due; for idle minutes. */

@@ -6,24 +6,25 @@ import type { Connection } from '../duckdb/connection.ts';
 import type { KeyColumn } from '../duckdb/snapshot-checksum.ts';
 import { assert } from '../errors.ts';
 import { joinRanges } from '../model/applied.ts';
-import type { CommitAnswer, Published, StagedBatch, WrittenBatch } from '../model/batch.ts';
+import type { CommitAnswer, Published, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { Column } from '../model/columns.ts';
 import type { SealOrder } from '../model/cut.ts';
-import type { EntrySnapshot } from '../model/entry-snapshot.ts';
+import type { EntryRebuild } from '../model/entry-rebuild.ts';
 import type { FieldType } from '../model/feed.ts';
-import type { FeedState } from '../model/feed-state.ts';
-import type { CommittedRange } from '../model/log-entry.ts';
-import type { Offset } from '../model/offsets.ts';
+import { isComplete, type RebuildOrder, type RebuildPhase, type TableFacts, type TableRebuild } from '../model/rebuild.ts';
 import type { OpenSnapshot } from '../model/snapshot.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
-import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
+import type { SnapshotRules } from '../model/snapshot-rules.ts';
 import type { WriterAnswer } from './feed-writer.ts';
 import { type Collapsed, type Engine, KeyedState } from './keyed-state.ts';
 import type { LakeFeed } from './lake.ts';
-import { writePublish } from './publish.ts';
+import { type Applied, publishTable } from './publication.ts';
 import { Sealer } from './seal.ts';
 
-export type LakeTable = Pick<LakeFeed, 'name' | 'state' | 'refresh' | 'recordGaps' | 'tidy' | 'close'> & {
+export type LakeTable = Pick<LakeFeed, 'name' | 'recordGaps' | 'tidy' | 'close'> & {
+  /** While it is rebuilt, a table that nothing was read of. */
+  state(): TargetState;
+  refresh(): Promise<TargetState>;
   /** Collapses a batch; its tables are not needed afterwards. Its commit answers `applied`. */
   write(connection: Connection, batch: StagedBatch): Promise<WrittenBatch>;
   publishDue(nowMs: number): boolean;
@@ -34,6 +35,7 @@ export type LakeTable = Pick<LakeFeed, 'name' | 'state' | 'refresh' | 'recordGap
   snapshot(): OpenSnapshot | null;
   /** Seals the open snapshot and opens the next as its copy. What is applied must be published before. */
   seal(order: SealOrder, signal: AbortSignal): Promise<WriterAnswer>;
+  readonly rebuild: TableRebuild;
 };
 
 export type LakeTableOptions = {
@@ -51,27 +53,21 @@ export type LakeTableOptions = {
   readonly publishEveryMs: number;
   /** A delta of more bytes, and of more than the published file has, is published at once. */
   readonly deltaBytesMax: number;
-  /** Whether these are the last stable offsets of all partitions. */
-  readonly caughtUp: (positions: ReadonlyMap<number, Offset>) => Promise<boolean>;
 };
 
 /** Publishing takes at most a tenth of the time (DESIGN §5). */
 const PAUSE_PER_PUBLISH = 9;
 
-type Applied = {
-  readonly ranges: readonly CommittedRange[];
-  readonly epoch: number;
-  readonly schemaVersion: number;
-  readonly columns: readonly Column[];
-};
+/** What is applied is all of the table, from the low watermark on; it replaces what there is at `from`. */
+type Rebuilding = EntryRebuild & RebuildOrder;
 
 export function openLakeTable(options: LakeTableOptions): LakeTable {
   const { lake } = options;
   const table = new Table(options);
   return {
     name: 'lake',
-    state: lake.state,
-    refresh: lake.refresh,
+    state: () => table.state(),
+    refresh: () => table.refresh(),
     recordGaps: lake.recordGaps,
     tidy: lake.tidy,
     close: lake.close,
@@ -81,6 +77,12 @@ export function openLakeTable(options: LakeTableOptions): LakeTable {
     forget: () => table.forget(),
     snapshot: () => table.snapshot(),
     seal: (order, signal) => table.seal(order, signal),
+    rebuild: {
+      facts: () => table.facts(),
+      begin: (order) => table.beginRebuild(order),
+      phase: () => table.rebuildPhase(),
+      noteCaughtUp: (atMs, signal) => table.noteCaughtUp(atMs, signal),
+    },
   };
 }
 
@@ -89,6 +91,9 @@ class Table {
   private readonly keyed: KeyedState;
   private readonly sealer: Sealer;
   private applied: Applied | null = null;
+  private rebuilding: Rebuilding | null = null;
+  /** When the positions were last asked for, to read on from them. */
+  private refreshedAtMs: number;
   /** Raised when what was applied is dropped: batches from before follow on from rows that are gone. */
   private generation = 0;
   private publishedAtMs: number;
@@ -107,6 +112,52 @@ class Table {
       columns: () => options.columns()?.columns ?? null,
     });
     this.publishedAtMs = options.lake.writer.nowMs();
+    this.refreshedAtMs = this.publishedAtMs;
+  }
+
+  state(): TargetState {
+    const state = this.options.lake.state();
+    return this.rebuilding ? { ...state, positions: new Map() } : state;
+  }
+
+  async refresh(): Promise<TargetState> {
+    this.refreshedAtMs = this.options.lake.writer.nowMs();
+    await this.options.lake.refresh();
+    return this.state();
+  }
+
+  facts(): TableFacts {
+    const { gaps, rebuiltVersion, snapshot } = this.options.lake.state();
+    const caughtUpAt = snapshot?.caughtUpAt ?? null;
+    return {
+      gaps: gaps.filter(({ version }) => version > rebuiltVersion),
+      caughtUpAtMs: caughtUpAt === null ? null : Date.parse(caughtUpAt),
+    };
+  }
+
+  beginRebuild({ ways, reason, startedAtMs }: RebuildOrder): Promise<void> {
+    return this.alone(async () => {
+      await this.forgetAll();
+      const { positions } = this.options.lake.state();
+      const from = new Map([...positions].map(([partition, { position }]) => [partition, position]));
+      this.rebuilding = { from, ways, reason, startedAtMs };
+    });
+  }
+
+  rebuildPhase(): RebuildPhase {
+    if (this.rebuilding === null) return 'none';
+    return isComplete(this.rebuilding.ways, this.applied?.ranges ?? []) ? 'complete' : 'reading';
+  }
+
+  /** Nothing else changes. Another writer that commits at the same moment says it for itself. */
+  noteCaughtUp(atMs: number, signal: AbortSignal): Promise<void> {
+    return this.alone(async () => {
+      const { writer } = this.options.lake;
+      const { snapshot } = writer.state();
+      if (snapshot === null || this.rebuilding) return;
+      const caughtUpAt = new Date(atMs).toISOString();
+      await writer.commit(writer.propose({ kind: 'publish', snapshot: { ...snapshot, caughtUpAt } }), signal);
+    });
   }
 
   async write(connection: Connection, batch: StagedBatch): Promise<WrittenBatch> {
@@ -120,6 +171,7 @@ class Table {
   }
 
   publishDue(nowMs: number): boolean {
+    if (this.rebuilding) return this.rebuildPhase() === 'complete';
     if (this.applied === null) return false;
     const { publishEveryMs, deltaBytesMax, lake } = this.options;
     const sinceMs = nowMs - this.publishedAtMs;
@@ -131,11 +183,17 @@ class Table {
 
   publish(signal: AbortSignal): Promise<Published | null> {
     return this.alone(async () => {
-      if (this.applied === null) return null;
-      const { nowMs } = this.options.lake.writer;
+      const applied = this.publishable();
+      if (applied === null) return null;
+      const { lake, topic, engine, keyColumns, rules } = this.options;
+      const { writer } = lake;
+      const { nowMs } = writer;
       const startedMs = nowMs();
-      const published = await this.publishApplied(this.applied, startedMs, signal);
+      const { keyed, rebuilding: rebuild, refreshedAtMs: begunAtMs } = this;
+      const own = { applied, keyed, rebuild, begunAtMs, nowMs: startedMs };
+      const published = await publishTable({ writer, topic, engine, keyColumns, rules: rules(), ...own }, signal);
       if (published.answer.kind !== 'committed') this.generation += 1;
+      this.rebuilding = null;
       this.applied = null;
       await this.keyed.clear();
       this.publishedAtMs = nowMs();
@@ -145,11 +203,23 @@ class Table {
   }
 
   forget(): Promise<void> {
-    return this.alone(async () => {
-      this.generation += 1;
-      this.applied = null;
-      await this.keyed.clear();
-    });
+    return this.alone(() => this.forgetAll());
+  }
+
+  private async forgetAll(): Promise<void> {
+    this.generation += 1;
+    this.applied = null;
+    this.rebuilding = null;
+    await this.keyed.clear();
+  }
+
+  /** A rebuild of a topic that has nothing to read is complete without a batch. null: there is nothing (yet) to publish. */
+  private publishable(): Applied | null {
+    if (this.rebuilding === null) return this.applied;
+    if (this.rebuildPhase() !== 'complete') return null;
+    if (this.applied) return this.applied;
+    const { columns, schemaVersion } = this.options.columns() ?? { columns: [], schemaVersion: 0 };
+    return { ranges: [], epoch: this.options.lake.state().epoch, schemaVersion, columns };
   }
 
   snapshot(): OpenSnapshot | null {
@@ -160,7 +230,8 @@ class Table {
   seal(order: SealOrder, signal: AbortSignal): Promise<WriterAnswer> {
     return this.alone(async () => {
       // It lies beyond the positions of the order, and follows on from files that the seal replaces.
-      if (this.applied !== null) return { kind: 'conflict', reason: 'positions', state: this.options.lake.state() };
+      if (this.applied !== null || this.rebuilding)
+        return { kind: 'conflict', reason: 'positions', state: this.options.lake.state() };
       return this.sealer.seal(order, signal);
     });
   }
@@ -179,10 +250,9 @@ class Table {
   }
 
   private async apply(batch: StagedBatch, columns: readonly Column[] | null, collapsed: Collapsed): Promise<CommitAnswer> {
-    const { lake } = this.options;
     const { epoch, schemaVersion } = batch;
     const before = this.applied;
-    const state = lake.state();
+    const state = this.state();
     const ranges = joinRanges(before?.ranges ?? [], batch.ranges, state.positions);
     const isSame = before === null || (before.epoch === epoch && before.schemaVersion === schemaVersion);
     if (ranges === null || columns === null || !isSame) {
@@ -192,59 +262,6 @@ class Table {
     await this.keyed.apply(collapsed);
     this.applied = { ranges, epoch, schemaVersion, columns };
     return { kind: 'applied' };
-  }
-
-  private async publishApplied(applied: Applied, startedMs: number, signal: AbortSignal): Promise<Published> {
-    const { lake, topic, engine, keyColumns } = this.options;
-    const { writer } = lake;
-    const { ranges, epoch, schemaVersion, columns } = applied;
-    const mine = writer.log();
-    const state = mine.state();
-    const batch = writer.newId();
-    const open = this.openSnapshot(state, startedMs);
-    const base = publishedFiles(state.files.values(), state.snapshot);
-    const delta = await this.keyed.delta();
-    const origin = { id: batch, feed: writer.feed, topic, schemaVersion, ranges };
-    const parts = { writer, mine, origin, snapshot: open, base, delta, deadLetters: this.keyed.deadLetters, keyColumns, columns };
-    let written: Awaited<ReturnType<typeof writePublish>>;
-    try {
-      written = await engine((connection) => writePublish(connection, parts));
-    } catch (error) {
-      await writer.discard(mine, batch);
-      const now = await writer.refresh();
-      // Whoever published meanwhile has taken away the files that were read.
-      if (!base || now.files.has(base.data.path)) throw error;
-      return { answer: { kind: 'conflict', reason: 'files', state: now }, ranges, snapshot: { ...open, rows: 0 } };
-    }
-    const data = written.find(({ kind }) => kind === 'data');
-    const snapshot: EntrySnapshot = {
-      date: open.date,
-      version: open.version,
-      endsAtMs: open.endsAtMs,
-      rows: data?.rows ?? state.snapshot?.rows ?? 0,
-      caughtUpAt: await this.caughtUpAt(state, ranges),
-    };
-    const removed = data && base ? [base.data.path, base.state.path] : [];
-    const answer = await writer.commitFiles(
-      written,
-      (added) => writer.propose({ kind: 'publish', batch, epoch, schemaVersion, ranges, added, removed, snapshot }),
-      { batch, mine, signal },
-    );
-    return { answer, ranges, snapshot };
-  }
-
-  /** The first publish opens the snapshot of its period. One whose period is over stays open until it is sealed at its cut. */
-  private openSnapshot(state: FeedState, nowMs: number): OpenSnapshot {
-    return state.snapshot ?? periodIn(nowMs, this.options.rules());
-  }
-
-  private async caughtUpAt(state: FeedState, ranges: readonly CommittedRange[]): Promise<string | null> {
-    const { caughtUp, lake } = this.options;
-    const askedAtMs = lake.writer.nowMs();
-    const positions = new Map([...state.positions].map(([partition, { position }]) => [partition, position]));
-    for (const { partition, end } of ranges) positions.set(partition, end);
-    if (await caughtUp(positions)) return new Date(askedAtMs).toISOString();
-    return state.snapshot?.caughtUpAt ?? null;
   }
 }
 

@@ -4,8 +4,8 @@
 
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { publishSql } from '../duckdb/collapse.ts';
-import { type Connection, run } from '../duckdb/connection.ts';
+import { DELETED_COLUMN, publishSql } from '../duckdb/collapse.ts';
+import { type Connection, query, run } from '../duckdb/connection.ts';
 import { parquetScan, quoteName } from '../duckdb/sql.ts';
 import { LakeError } from '../errors.ts';
 import type { Column } from '../model/columns.ts';
@@ -27,16 +27,20 @@ export type PublishParts = {
   readonly snapshot: SnapshotName;
   /** What is published of this snapshot; null: nothing yet. */
   readonly base: { readonly data: LiveFile; readonly state: LiveFile } | null;
-  /** null: no key has changed, and neither file is written. */
+  /** null: no key has changed; neither file is written unless the table is written as a whole. */
   readonly delta: EngineTable | null;
+  readonly isWhole: boolean;
   readonly deadLetters: EngineTable | null;
+  /** Files of dead letters that may be among these: those are not written again. */
+  readonly filedLetters: readonly LiveFile[];
   readonly keyColumns: readonly string[];
   readonly columns: readonly Column[];
 };
 
 /** Stages the files. Throws disk_full, engine_failed, lake_damaged (a published file is nowhere; fold again before believing it). */
 export async function writePublish(connection: Connection, parts: PublishParts): Promise<readonly WrittenFile[]> {
-  const { writer, mine, origin, deadLetters, delta } = parts;
+  const { writer, mine, origin, delta, isWhole, columns } = parts;
+  const deadLetters = await newLetters(connection, parts);
   const flush = { stagingFolder: mine.stagingFolder, localPath: writer.store.localPath, compression: writer.compression };
   const letters = await flushParquet(
     connection,
@@ -51,7 +55,38 @@ export async function writePublish(connection: Connection, parts: PublishParts):
     },
     flush,
   );
-  return delta === null ? letters : [...(await writeKeyed(connection, { ...parts, delta })), ...letters];
+  if (delta) return [...(await writeKeyed(connection, { ...parts, delta })), ...letters];
+  // Without a schema there is no table yet.
+  if (!isWhole || columns.length === 0) return letters;
+  return [...(await withNoRows(connection, parts, (empty) => writeKeyed(connection, { ...parts, delta: empty }))), ...letters];
+}
+
+/** A delta without a row in it. */
+async function withNoRows<T>(
+  connection: Connection,
+  { origin, columns }: Pick<PublishParts, 'origin' | 'columns'>,
+  work: (delta: EngineTable) => Promise<T>,
+): Promise<T> {
+  const table = quoteName(`empty_${origin.id}`);
+  const shape = columns.map(({ name, type }) => `${quoteName(name)} ${type}`).join(', ');
+  await run(connection, `CREATE TABLE ${table} (${shape}, ${DELETED_COLUMN} BOOLEAN)`);
+  try {
+    return await work({ table, rows: 0, bytes: 0 });
+  } finally {
+    await run(connection, `DROP TABLE ${table}`).catch(() => undefined);
+  }
+}
+
+/** What is read a second time is refused a second time. */
+async function newLetters(connection: Connection, parts: PublishParts): Promise<EngineTable | null> {
+  const { deadLetters, filedLetters } = parts;
+  if (deadLetters === null || filedLetters.length === 0) return deadLetters;
+  const filed = await Promise.all(filedLetters.map((file) => scanOf(parts, file)));
+  const coordinates = filed.map((from) => `SELECT kafka_partition, kafka_offset FROM ${from}`).join(' UNION ALL ');
+  const { table, bytes } = deadLetters;
+  await run(connection, `DELETE FROM ${table} WHERE (kafka_partition, kafka_offset) IN (${coordinates})`);
+  const [left] = await query(connection, `SELECT count(*) AS count FROM ${table}`);
+  return { table, rows: Number(left?.['count']), bytes };
 }
 
 async function writeKeyed(connection: Connection, parts: PublishParts & { readonly delta: EngineTable }): Promise<WrittenFile[]> {

@@ -6,9 +6,9 @@
 
 import { copyFile, mkdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { query, run } from '../duckdb/connection.ts';
+import { query } from '../duckdb/connection.ts';
 import { type KeyColumn, snapshotTotals } from '../duckdb/snapshot-checksum.ts';
-import { parquetScan, quoteName } from '../duckdb/sql.ts';
+import { parquetScan } from '../duckdb/sql.ts';
 import { assert, LakeError } from '../errors.ts';
 import type { Column } from '../model/columns.ts';
 import type { SealOrder } from '../model/cut.ts';
@@ -188,20 +188,11 @@ export class Sealer {
     const mine = writer.log();
     const [batch, schemaVersion] = [writer.newId(), schemaVersionOf(state)];
     try {
-      const written = await engine(async (connection) => {
-        const table = quoteName(`empty_${batch}`);
-        const shape = columns.map(({ name, type }) => `${quoteName(name)} ${type}`).join(', ');
-        await run(connection, `CREATE TABLE ${table} (${shape}, _deleted BOOLEAN)`);
-        const origin = { id: batch, feed: writer.feed, topic, schemaVersion, ranges: [] };
-        const delta = { table, rows: 0, bytes: 0 };
-        const keyColumns = key().map(({ name }) => name);
-        const parts = { writer, mine, origin, snapshot, base: null, delta, deadLetters: null, keyColumns, columns };
-        try {
-          return await writePublish(connection, parts);
-        } finally {
-          await run(connection, `DROP TABLE ${table}`).catch(() => undefined);
-        }
-      });
+      const origin = { id: batch, feed: writer.feed, topic, schemaVersion, ranges: [] };
+      const keyColumns = key().map(({ name }) => name);
+      const nothing = { base: null, delta: null, isWhole: true, deadLetters: null, filedLetters: [] };
+      const parts = { writer, mine, origin, snapshot, keyColumns, columns, ...nothing };
+      const written = await engine((connection) => writePublish(connection, parts));
       const toProposal = (added: Proposal['added']): Proposal =>
         writer.propose({ kind: 'publish', batch, epoch, schemaVersion, added, snapshot });
       return await writer.commitFiles(written, toProposal, { batch, mine, signal });

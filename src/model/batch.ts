@@ -74,11 +74,12 @@ export type CommitAnswer =
   | { readonly kind: 'conflict'; readonly reason: string; readonly state: TargetState }
   | { readonly kind: 'fenced'; readonly state: TargetState };
 
-/** A publish: what it was to make durable, and whether it did. */
+/** A publish: what it was to make durable, and whether it did. `rebuild`: it was to replace the table; null: to add to it. */
 export type Published = {
   readonly answer: Exclude<CommitAnswer, { readonly kind: 'applied' }>;
   readonly ranges: readonly CommittedRange[];
   readonly snapshot: Pick<EntrySnapshot, 'date' | 'version' | 'rows'>;
+  readonly rebuild: { readonly startedAtMs: number } | null;
 };
 
 export const newProgress = (partition: number, start: Offset): PartitionProgress => ({
@@ -103,6 +104,10 @@ export const toRange = (progress: PartitionProgress): CommittedRange => ({
   last: progress.last,
   timestampMsMax: progress.timestampMsMax,
 });
+
+/** For a person. */
+export const offsetsOf = (ranges: readonly CommittedRange[]): string =>
+  ranges.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(',');
 
 export type BatchLimits = { readonly messagesMax: number; readonly bytesMax: number; readonly ageMsMax: number };
 export type BatchFacts = { readonly messages: number; readonly bytes: number; readonly ageMs: number };

@@ -73,20 +73,24 @@ export const cutToJson = (cut: Cut): JsonObject => ({
   at: cut.at,
 });
 
+export const positionsToJson = (positions: ReadonlyMap<number, Offset>): JsonObject =>
+  Object.fromEntries([...positions].map(([partition, offset]) => [String(partition), String(offset)]));
+
+export const parsePositions = (value: unknown, at: string): ReadonlyMap<number, Offset> =>
+  new Map(Object.entries(objectAt(value, at)).map((one) => parsePosition(one, at)));
+
 /** What a cut and the seal that follows it both say: which offsets, and how the names go on. */
 export type Chain = Pick<Cut, 'positions' | 'opens' | 'missed'>;
 
 export const chainToJson = ({ positions, opens, missed }: Chain): JsonObject => ({
-  positions: Object.fromEntries([...positions].map(([partition, offset]) => [String(partition), String(offset)])),
+  positions: positionsToJson(positions),
   opens: { date: opens.date, version: opens.version, ends_at_ms: opens.endsAtMs },
   missed: missed.map((run) => ({ date: run.date, version_first: run.versionFirst, version_last: run.versionLast })),
 });
 
 /** `prefix` leads to the fields, as in `seal.`. */
 export const parseChain = (json: JsonObject, prefix = ''): Chain => ({
-  positions: new Map(
-    Object.entries(objectAt(json['positions'], `${prefix}positions`)).map((one) => parsePosition(one, `${prefix}positions`)),
-  ),
+  positions: parsePositions(json['positions'], `${prefix}positions`),
   opens: parseOpens(json['opens'], `${prefix}opens`),
   missed: arrayAt(json['missed'], `${prefix}missed`, parseMissed),
 });

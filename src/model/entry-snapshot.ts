@@ -2,6 +2,7 @@
 // Invariant: snapshotToJson and parseSnapshot are inverse; an entry without these parts has the bytes it had before there were any.
 
 import { dateAt } from './cut.ts';
+import { type EntryRebuild, parseRebuild, rebuildToJson } from './entry-rebuild.ts';
 import { type EntrySeal, parseSeal, sealToJson } from './entry-seal.ts';
 import { intAt, type JsonObject, nullOr, objectAt, stringAt } from './json-fields.ts';
 import type { OpenSnapshot } from './snapshot.ts';
@@ -9,7 +10,8 @@ import type { OpenSnapshot } from './snapshot.ts';
 export type EntrySnapshot = OpenSnapshot & {
   /** Live keys, which are the rows of its data file; 0 when it has none. */
   readonly rows: number;
-  /** ISO 8601 UTC: when the positions were last seen at the last stable offsets; null: never yet. */
+  /** ISO 8601 UTC: no tombstone from before can have been missed, for the positions had reached what were the last stable offsets then,
+   *  or the table was begun then. null: not known. */
   readonly caughtUpAt: string | null;
 };
 
@@ -33,19 +35,23 @@ export const parseSnapshot = (value: unknown, at: string): EntrySnapshot => {
 };
 
 export type SnapshotParts = {
-  /** Of a publish: what the open snapshot is after it. */
+  /** Of a publish or a rebuild: what the open snapshot is after it. */
   readonly snapshot: EntrySnapshot | null;
   /** Of a seal. */
   readonly seal: EntrySeal | null;
+  /** Of a rebuild. */
+  readonly rebuild: EntryRebuild | null;
 };
-export const NO_SNAPSHOT_PARTS: SnapshotParts = { snapshot: null, seal: null };
+export const NO_SNAPSHOT_PARTS: SnapshotParts = { snapshot: null, seal: null, rebuild: null };
 
-export const partsToJson = ({ snapshot, seal }: SnapshotParts): JsonObject => ({
+export const partsToJson = ({ snapshot, seal, rebuild }: SnapshotParts): JsonObject => ({
   ...(snapshot && { snapshot: snapshotToJson(snapshot) }),
   ...(seal && { seal: sealToJson(seal) }),
+  ...(rebuild && { rebuild: rebuildToJson(rebuild) }),
 });
 
-export const parseParts = ({ snapshot, seal }: JsonObject): SnapshotParts => ({
+export const parseParts = ({ snapshot, seal, rebuild }: JsonObject): SnapshotParts => ({
   snapshot: snapshot === undefined ? null : parseSnapshot(snapshot, 'snapshot'),
   seal: seal === undefined ? null : parseSeal(seal, 'seal'),
+  rebuild: rebuild === undefined ? null : parseRebuild(rebuild, 'rebuild'),
 });

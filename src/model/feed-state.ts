@@ -46,6 +46,8 @@ export type FeedState = {
   readonly fenced: ReadonlySet<string>;
   readonly stopped: { readonly version: number; readonly at: string; readonly reason: string } | null;
   readonly gaps: readonly RecordedGap[];
+  /** Version of the newest rebuild, 0: none. What gaps before it have left out of the table does not matter any more. */
+  readonly rebuiltVersion: number;
   /** A table's open snapshot; null: a stream, or nothing is published yet. */
   readonly snapshot: EntrySnapshot | null;
   /** A table's snapshots before the open one, oldest first; their data files are live. */
@@ -67,6 +69,7 @@ export const emptyState = (feed: string): FeedState => ({
   fenced: new Set(),
   stopped: null,
   gaps: [],
+  rebuiltVersion: 0,
   snapshot: null,
   sealed: [],
   config: { version: 0, values: {} },

@@ -1,6 +1,7 @@
-// What a publish may say, by itself and after the entries before it (design 4, §3; PROTOCOL R4). Pure.
+// What a publish or a rebuild may say, by itself and after the entries before it (design 4, §3; PROTOCOL R4). Pure.
 // Invariant: the live data and state files of an open snapshot are one of each, or none; its rows are those of the data file.
 
+import { rebuildProblem } from './entry-rebuild.ts';
 import type { EntrySnapshot } from './entry-snapshot.ts';
 import type { FeedState } from './feed-state.ts';
 import { sealProblem } from './fold-seal.ts';
@@ -9,12 +10,18 @@ import { isOf } from './snapshot-files.ts';
 
 /** What is wrong with the parts of an entry that concern snapshots, by themselves; or null. */
 export const snapshotProblem = (entry: Proposal): string | null => {
+  if ((entry.kind === 'rebuild') !== (entry.rebuild !== null))
+    return `is a ${entry.kind} ${entry.rebuild ? 'with' : 'without'} a rebuild in it`;
   if (entry.kind === 'seal') {
     if (entry.snapshot) return 'is a seal with a snapshot in it';
     return entry.seal ? sealProblem(entry, entry.seal) : 'is a seal without a seal in it';
   }
   if (entry.seal) return `is a ${entry.kind} with a seal in it`;
-  if (entry.kind === 'publish') return entry.snapshot ? publishProblem(entry, entry.snapshot) : 'is a publish without a snapshot';
+  if (entry.kind === 'publish' || entry.kind === 'rebuild') {
+    const problem = entry.rebuild && rebuildProblem(entry, entry.rebuild);
+    if (problem) return problem;
+    return entry.snapshot ? publishProblem(entry, entry.snapshot) : `is a ${entry.kind} without a snapshot`;
+  }
   if (entry.snapshot) return `is a ${entry.kind} with a snapshot in it`;
   return entry.added.some(({ kind }) => kind === 'state') ? `is a ${entry.kind} with a state file` : null;
 };
@@ -30,7 +37,9 @@ const publishProblem = (entry: Proposal, snapshot: EntrySnapshot): string | null
   if (data.length === 0 && entry.removed.length > 0) return 'removes files and publishes none';
   const deadLetters = entry.ranges.reduce((sum, range) => sum + range.deadLetters, 0);
   const filed = of('dead_letters').reduce((sum, file) => sum + file.rows, 0);
-  return filed === deadLetters ? null : `has ${deadLetters} dead letters in its ranges and ${filed} in its files`;
+  // Those that a rebuild finds again are in their files already.
+  const isRight = entry.rebuild ? filed <= deadLetters : filed === deadLetters;
+  return isRight ? null : `has ${deadLetters} dead letters in its ranges and ${filed} in its files`;
 };
 
 /** Whether it was made of another snapshot, or of other files of it, than `state` has. */
@@ -38,7 +47,8 @@ export const publishConflicts = (state: FeedState, wanted: Proposal, snapshot: E
   const open = state.snapshot;
   const isSame = open?.date === snapshot.date && open.version === snapshot.version && open.endsAtMs === snapshot.endsAtMs;
   if (open !== null && !isSame) return true;
-  if (!wanted.added.some(({ kind }) => kind === 'data')) return snapshot.rows !== (open?.rows ?? 0);
+  // A publish without files leaves those that are there; a rebuild leaves none.
+  if (!wanted.rebuild && !wanted.added.some(({ kind }) => kind === 'data')) return snapshot.rows !== (open?.rows ?? 0);
   const live = open === null ? [] : [...state.files.values()].filter((file) => isOf(file, open)).map(({ path }) => path);
   return live.length !== wanted.removed.length || live.some((path) => !wanted.removed.includes(path));
 };

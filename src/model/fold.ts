@@ -1,7 +1,8 @@
 // The one validity rule of the log (PROTOCOL R4) and the fold that follows from it. Pure.
-// Invariant: an entry that `validity` refuses is never folded; ranges and gaps of a partition tile [start, position).
+// Invariant: an entry that `validity` refuses is never folded; ranges and gaps of a partition since its start tile [start, position).
 
 import { LakeError } from '../errors.ts';
+import { restarted } from './entry-rebuild.ts';
 import type { SealedSnapshot } from './entry-seal.ts';
 import {
   type FeedState,
@@ -11,7 +12,7 @@ import {
   type RemovedFile,
   schemaVersionOf,
 } from './feed-state.ts';
-import { openedBy, sealConflict, sealedBy } from './fold-seal.ts';
+import { movedPartitions, openedBy, sealConflict, sealedBy } from './fold-seal.ts';
 import { publishConflicts, snapshotProblem } from './fold-snapshot.ts';
 import type { CommittedRange, EntryKind, Gap, LogEntry, Proposal } from './log-entry.ts';
 import { entryPath } from './paths.ts';
@@ -36,6 +37,7 @@ const FACTS: Partial<Record<EntryKind, KindFacts>> = {
   append: { usesEpoch: true, usesSchema: true, movesData: true },
   publish: { usesEpoch: true, usesSchema: true, movesData: true },
   seal: { usesEpoch: true, usesSchema: true, movesData: true },
+  rebuild: { usesEpoch: true, usesSchema: true, movesData: true },
   hole: { usesEpoch: true, usesSchema: false, movesData: true },
   gap: { usesEpoch: true, usesSchema: false, movesData: true },
   schema: { usesEpoch: true, usesSchema: true, movesData: false },
@@ -76,8 +78,9 @@ export const validity = (state: FeedState, writer: string, wanted: Proposal): Va
 const differs = (wanted: string | null, pinned: string | null): boolean =>
   wanted !== null && pinned !== null && wanted !== pinned;
 
-/** Gaps move a position before ranges do. A partition the feed has never seen may start anywhere. */
+/** Gaps move a position before ranges do. A partition the feed has never seen may start anywhere, and so does every one in a rebuild. */
 const lostPartitions = (state: FeedState, wanted: Proposal): readonly number[] => {
+  if (wanted.rebuild) return movedPartitions(state, { positions: wanted.rebuild.from });
   const moved = new Map<number, bigint>();
   const lost = new Set<number>();
   for (const { partition, start, end } of [...wanted.gaps, ...wanted.ranges]) {
@@ -194,6 +197,11 @@ const applyScalars = (draft: Draft, entry: LogEntry): void => {
     draft.schema = entry.schema;
     draft.epoch += 1;
   }
+  if (entry.rebuild) {
+    draft.positions = restarted(draft, entry);
+    draft.epoch += 1;
+    draft.rebuiltVersion = entry.version;
+  }
   if (entry.fence) draft.fenced.add(entry.fence.writer);
   if (entry.stop)
     draft.stopped = entry.stop.reason === null ? null : { version: entry.version, at: entry.at, reason: entry.stop.reason };
@@ -248,7 +256,7 @@ const applyFiles = (draft: Draft, entry: LogEntry): void => {
     const file = draft.files.get(path);
     if (!file) continue;
     draft.files.delete(path);
-    const superseded = entry.kind === 'publish' || entry.kind === 'seal';
+    const superseded = entry.kind === 'publish' || entry.kind === 'seal' || entry.kind === 'rebuild';
     draft.removed.set(path, { staged: file.staged, path, version: entry.version, superseded });
   }
   for (const file of entry.added) {

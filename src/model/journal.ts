@@ -1,8 +1,12 @@
 // Lines of the lake's journal, `_lake/audit.ndjson`: what an entry of a log means for a person (DESIGN §8). Pure.
 // Invariant: an `id` names one thing that happened once; a line that is there twice says the same.
 
+import { offsetsOf } from './batch.ts';
+import { positionsToJson } from './cut.ts';
+import type { EntryRebuild } from './entry-rebuild.ts';
 import { type JsonObject, type JsonValue, nullOr, objectAt, stringAt } from './json-fields.ts';
 import type { LogEntry } from './log-entry.ts';
+import type { SnapshotName } from './snapshot.ts';
 
 export type JournalLine = {
   readonly id: string;
@@ -49,9 +53,10 @@ export function linesOf(entry: LogEntry, actor: string | null): readonly Journal
 }
 
 function toldOf(entry: LogEntry): readonly Told[] {
-  const { seal, schema, fence, stop, config } = entry;
+  const { seal, schema, fence, stop, config, rebuild, snapshot } = entry;
   const told: Told[] = entry.gaps.map((gap) => gapTold(gap));
   if (seal) told.push(sealTold(seal));
+  if (rebuild && snapshot) told.push(rebuildTold({ ...snapshot, ...rebuild, ranges: entry.ranges }));
   if (schema)
     told.push({ action: 'schema_pinned', resource: `schema ${schema.version}`, details: { fields: [...schema.fields] } });
   if (fence) told.push({ action: 'writer_fenced', resource: fence.writer });
@@ -67,6 +72,15 @@ export const gapTold = (gap: LogEntry['gaps'][number]) => ({
   action: gap.reason === 'takeover' ? ('takeover' as const) : ('gap_recorded' as const),
   resource: `${gap.partition}:${gap.start}-${gap.end}`,
   details: { partition: gap.partition, start: String(gap.start), end: String(gap.end), reason: gap.reason },
+});
+
+type RebuildTold = SnapshotName & EntryRebuild & Pick<LogEntry, 'ranges'> & { readonly rows: number };
+
+export const rebuildTold = ({ date, version, rows, reason, from, ranges }: RebuildTold) => ({
+  action: 'table_rebuilt' as const,
+  resource: `${date}/${version}`,
+  rows,
+  details: { reason, from: positionsToJson(from), read: offsetsOf(ranges) },
 });
 
 type SealTold = Pick<

@@ -140,7 +140,7 @@ function footerProblem(
   if (feed !== log.state.feed) return `belongs to ${feed === undefined ? 'no feed' : `feed ${feed}`}`;
   const by = log.added.get(file.version);
   // A seal copies the files of another batch.
-  if (!by || (by.kind !== 'append' && by.kind !== 'publish')) return null;
+  if (!by || by.kind === 'seal') return null;
   const batch = footer.metadata.get('lake_batch');
   if (batch !== batchOfPath(file.path)) return `is of batch ${batch}, as another file`;
   const ranges = footer.metadata.get('lake_ranges');

@@ -45,7 +45,7 @@ try {
     store,
     feeds: config.feeds.filter((feed) => feed.enabled),
     untilCaughtUp: process.argv.includes('--until-caught-up'),
-    onGap: 'stop',
+    onGap: process.argv.includes('record') ? 'record' : 'stop',
     log,
     nowMs: Date.now,
     newId,

@@ -26,7 +26,7 @@ try {
       warehouse: mode === 'lake' ? [] : config.feeds.filter(({ destination }) => destination !== 'data_lake'),
     },
     untilCaughtUp: process.argv.includes('--until-caught-up'),
-    onGap: 'stop',
+    onGap: process.argv.includes('record') ? 'record' : 'stop',
     log: createLog({ level: 'info', format: 'json', write, now: () => new Date(nowMs()) }),
     nowMs,
     newId: createIdSource({ nowMs, randomBytes }),

@@ -88,7 +88,6 @@ export async function openCommits({ isTable = false } = {}) {
         rules: () => firstRule({ snapshotEvery: 'day', timezone: 'UTC' }),
         publishEveryMs: 0,
         deltaBytesMax: 1 << 30,
-        caughtUp: async () => false,
       })
     : { ...lake, ...DURABLE_AT_ONCE };
   const signal = noSignal;

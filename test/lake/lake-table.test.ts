@@ -30,7 +30,7 @@ describe('a publish', () => {
     expect([positionsOf(state), positionsOf(one.lake.state())]).toEqual([{ 0: 5 }, { 0: 5 }]);
     // 10:30 in periods of an hour.
     const name = { date: '2025-01-28', version: 11, endsAtMs: Date.UTC(2025, 0, 28, 11) };
-    expect(state.snapshot).toEqual({ ...name, rows: 2, caughtUpAt: null });
+    expect(state.snapshot).toEqual({ ...name, rows: 2, caughtUpAt: '2025-01-28T10:30:00.000Z' });
     expect(scene.files('tables')[0]).toMatch(
       /^tables\/totals\/snapshot_date=2025-01-28\/snapshot_version=11\/data_\w+\.parquet$/,
     );
@@ -80,27 +80,23 @@ describe('a publish', () => {
     expect(scene.files('tables').length).toBe(1);
   });
 
-  test('notes when it was caught up, and keeps the note when it is not', async () => {
+  test('knows since when it is read, notes when it has caught up, and changes nothing else with it', async () => {
     const scene = tableScene();
-    const asked: object[] = [];
-    const one = await scene.open({
-      table: {
-        caughtUp: async (positions) => {
-          asked.push(Object.fromEntries(positions));
-          return asked.length === 1;
-        },
-      },
-    });
-    await one.take([row(0, 1, 10), row(7, 2, 10, { partition: 1 })]);
-    await one.publish();
+    const one = await scene.open();
+    const known = async () => (await scene.state()).snapshot?.caughtUpAt;
+    await one.take([row(0, 1, 10), refused(1, 10)]);
     scene.clock.ms += 60_000;
-    await one.take([row(1, 2, 20)]);
     await one.publish();
-    expect(asked).toEqual([
-      { 0: 1n, 1: 8n },
-      { 0: 2n, 1: 8n },
-    ]);
-    expect((await scene.state()).snapshot?.caughtUpAt).toBe('2025-01-28T10:30:00.000Z');
+    expect(await known()).toBe('2025-01-28T10:30:00.000Z');
+    const before = await scene.state();
+    await one.take([row(2, 2, 20)]);
+    await one.table.rebuild.noteCaughtUp(scene.clock.ms, noSignal);
+    const { version, snapshot } = before;
+    const caughtUpAt = '2025-01-28T10:31:00.000Z';
+    expect(await scene.state()).toEqual({ ...before, version: version + 1, snapshot: snapshot && { ...snapshot, caughtUpAt } });
+    await one.publish();
+    expect(await known()).toBe('2025-01-28T10:31:00.000Z');
+    expect(one.table.rebuild.facts()).toEqual({ gaps: [], caughtUpAtMs: scene.clock.ms });
   });
 
   test('reads a lake whose path DuckDB would take for a pattern, and nothing else that fits it', async () => {
@@ -335,16 +331,16 @@ test('a publish that takes no time is due at its pace', async () => {
 test('a publish is due at nine times the duration of the one before, and when the delta is large', async () => {
   const scene = tableScene();
   const { clock } = scene;
-  // Publishing takes 10 s: that much passes while it is asked where the topic ends.
+  // Publishing takes 10 s: that much passes with the entry.
   const one = await scene.open({
-    table: {
-      publishEveryMs: 30_000,
-      deltaBytesMax: 150,
-      caughtUp: async () => {
+    table: { publishEveryMs: 30_000, deltaBytesMax: 150 },
+    wrap: (store) => ({
+      ...store,
+      createExclusive: async (...entry) => {
         clock.ms += 10_000;
-        return false;
+        return await store.createExclusive(...entry);
       },
-    },
+    }),
   });
   const due = () => one.table.publishDue(clock.ms);
   clock.ms += 3_600_000;

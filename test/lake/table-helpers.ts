@@ -91,7 +91,6 @@ export function tableScene(options: { readonly prefix?: string; readonly startMs
       rules: () => firstRule({ snapshotEvery: 'hour', timezone: 'UTC' }),
       publishEveryMs: 30_000,
       deltaBytesMax: 1 << 30,
-      caughtUp: async () => false,
       ...more.table,
     });
     const write = async (messages: readonly TableMessage[]) => {

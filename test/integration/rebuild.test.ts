@@ -1,0 +1,156 @@
+// PROTOCOL 14: a tombstone that Kafka does not have any more, because a table was away for longer than delete.retention.ms, or because
+// offsets expired. The table is read anew, and is then the fold of what Kafka has.
+
+import { describe, expect, setDefaultTimeout, test } from 'bun:test';
+import { type LakeResult, type LogLine, runLake, startLake, tableFeed, writeSetup } from '../helpers/ingest.ts';
+import { stateOf } from '../helpers/lake-rows.ts';
+import { expectLakeRebuilt, FEED, KEPT_MS, rebuildScene, START_MS } from '../helpers/rebuild-scene.ts';
+import { until } from '../helpers/until.ts';
+
+setDefaultTimeout(120_000);
+
+const ALL = Array.from({ length: 20 }, (_, id) => id);
+const GONE = [3, 4, 7];
+const KEPT = ALL.filter((id) => !GONE.includes(id));
+const RECORD = ['--on-gap', 'record'];
+
+const eventsOf = ({ stderr }: LakeResult, name: string): LogLine[] =>
+  stderr.split('\n').flatMap((line) => (line.includes(`"${name}"`) ? [JSON.parse(line) as LogLine] : []));
+const ended = (result: LakeResult): LakeResult => {
+  if (result.code !== 0) throw new Error(`lake ingest ended with ${result.code}:\n${result.stderr}`);
+  return result;
+};
+
+const inLake = (policy = 'compact,delete', more: Record<string, unknown> = {}) =>
+  rebuildScene(({ folder, kafka, topic }) => writeSetup({ folder, kafka, feeds: [tableFeed(FEED, topic, more)] }), { policy });
+
+describe('in the lake', () => {
+  test('a table that was away for longer than delete.retention.ms loses the keys whose tombstones are gone', async () => {
+    await using scene = await inLake();
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.eat(GONE, KEPT);
+    const run = ended(await scene.run(KEPT_MS + 60_000));
+    expect(eventsOf(run, 'rebuild_started')).toMatchObject([{ level: 'warn', feed: FEED, reason: 'not_caught_up' }]);
+    expect(eventsOf(run, 'rebuild_ended')).toMatchObject([{ feed: FEED, target: 'lake', rows: KEPT.length }]);
+    const { state } = await expectLakeRebuilt(scene);
+    expect([state.epoch, state.rebuiltVersion > 0]).toEqual([2, true]);
+    // And it is known again to have missed nothing.
+    expect(Date.parse(state.snapshot?.caughtUpAt ?? '')).toBeGreaterThanOrEqual(START_MS + KEPT_MS + 60_000);
+    expect(eventsOf(ended(await scene.run(KEPT_MS + 70_000)), 'rebuild_started')).toEqual([]);
+  });
+
+  test('one that was away for less is read on', async () => {
+    await using scene = await inLake();
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.eat(GONE, KEPT);
+    const run = ended(await scene.run(KEPT_MS - 30_000));
+    expect([eventsOf(run, 'rebuild_started'), (await stateOf(scene.setup.lakePath, FEED)).snapshot?.rows]).toEqual([
+      [],
+      ALL.length,
+    ]);
+  });
+
+  test('one whose topic is not compacted is read on, however long it was away', async () => {
+    await using scene = await inLake('delete');
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.put(KEPT, 'newer');
+    expect(eventsOf(ended(await scene.run(100 * KEPT_MS)), 'rebuild_started')).toEqual([]);
+  });
+
+  test('one that runs with nothing to read says so, and need not be read anew', async () => {
+    await using scene = await inLake();
+    await scene.put(ALL);
+    for (const minutes of [0, 0.9, 1.8, 2.7, 3.6]) {
+      const run = ended(await scene.run(minutes * KEPT_MS));
+      expect(eventsOf(run, 'rebuild_started')).toEqual([]);
+    }
+    await expectLakeRebuilt(scene);
+  });
+
+  test('one that has nothing to read is read anew all the same', async () => {
+    await using scene = await inLake();
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.forget();
+    const run = ended(await scene.run(2 * KEPT_MS));
+    expect(eventsOf(run, 'rebuild_ended')).toMatchObject([{ rows: 0 }]);
+    await expectLakeRebuilt(scene);
+    await scene.put(KEPT);
+    ended(await scene.run(2 * KEPT_MS + 1_000));
+    await expectLakeRebuilt(scene);
+  });
+
+  test('a gap that is recorded leads to a rebuild, even in a topic that is not compacted', async () => {
+    await using scene = await inLake('delete');
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.expire(GONE, KEPT);
+    expect((await scene.run(0)).code).toBe(1);
+    expect((await stateOf(scene.setup.lakePath, FEED)).rebuiltVersion).toBe(0);
+    const run = ended(await scene.run(0, RECORD));
+    expect(eventsOf(run, 'rebuild_started')).toMatchObject([{ reason: 'gap', gaps: expect.stringContaining('1:10-12') }]);
+    const { state } = await expectLakeRebuilt(scene);
+    expect(state.gaps).toMatchObject([{ reason: 'expired' }, { reason: 'expired' }]);
+    expect(eventsOf(ended(await scene.run(0)), 'rebuild_started')).toEqual([]);
+  });
+
+  test('dead letters that a rebuild finds again are not doubled, and new ones are kept', async () => {
+    await using scene = await inLake();
+    await scene.refuse([1, 2]);
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.refuse([3]);
+    await scene.put(KEPT, 'newer');
+    const run = ended(await scene.run(2 * KEPT_MS));
+    expect(eventsOf(run, 'rebuild_ended').length).toBe(1);
+    await expectLakeRebuilt(scene);
+  });
+
+  test('a period that is over is sealed when the rebuild is in, and without the lost keys', async () => {
+    await using scene = await inLake('compact,delete', { snapshot_every: 'hour' });
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.eat(GONE, KEPT);
+    const run = ended(await scene.run(90 * 60_000));
+    const order = run.stderr.match(/rebuild_started|rebuild_ended|snapshot_sealed/g);
+    expect(order).toEqual(['rebuild_started', 'rebuild_ended', 'snapshot_sealed']);
+    const state = await stateOf(scene.setup.lakePath, FEED);
+    expect(state.sealed).toMatchObject([{ version: 11, rows: KEPT.length, cut: 'at_cut' }]);
+    expect(state.snapshot).toMatchObject({ version: 12, rows: KEPT.length });
+  });
+
+  test('what comes during a rebuild waits for it, and is taken then', async () => {
+    await using scene = await inLake();
+    await scene.put(ALL);
+    ended(await runLake(scene.setup, ['ingest', '--until-caught-up']));
+    await scene.expire(GONE, KEPT);
+    const fault = { method: 'localPath', key: '/state/state_', when: 'before', signal: 'SIGSTOP' } as const;
+    const lake = startLake(scene.setup, ['ingest', ...RECORD], { fault });
+    await lake.stopped();
+    await scene.put([3, ...KEPT], 'newest');
+    lake.kill('SIGCONT');
+    await lake.event('rebuild_ended');
+    await lake.event('snapshot_published', 2);
+    lake.kill('SIGTERM');
+    ended(await lake.ended);
+    const { state } = await expectLakeRebuilt(scene);
+    expect(state.snapshot?.rows).toBe(KEPT.length + 1);
+    expect(lake.events('commit_conflicted')).toEqual([]);
+  });
+
+  test('a topic that was created anew is no reason to read the table anew', async () => {
+    await using scene = await inLake();
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.kafka.deleteTopic(scene.topic);
+    await until(async () => !(await (await scene.kafka.admin()).listTopics()).includes(scene.topic));
+    await scene.createTopic();
+    await scene.put([...ALL, ...ALL], 'other');
+    const run = await scene.run(2 * KEPT_MS);
+    expect([run.code, run.stderr.includes('(topic_recreated)')]).toEqual([1, true]);
+    expect((await stateOf(scene.setup.lakePath, FEED)).rebuiltVersion).toBe(0);
+  });
+});
