@@ -86,6 +86,11 @@ export const ERROR_TABLE = {
     retriable: false,
     hint: 'one database serves one lake: name another warehouse.database, or the lake it belongs to',
   },
+  warehouse_busy: {
+    exit: EXIT.fenced,
+    retriable: false,
+    hint: 'the embedded warehouse belongs to one process: stop the other one, or name a MySQL server in warehouse',
+  },
   warehouse_failed: { exit: EXIT.failed, retriable: false, hint: 'see the words of the database server above' },
   fenced: { exit: EXIT.fenced, retriable: false, hint: 'another lake owns these partitions; stop one of the two' },
   engine_failed: { exit: EXIT.failed, retriable: false, hint: 'see the cause above' },

@@ -32,7 +32,7 @@ async function run(context: CommandContext): Promise<ExitCode> {
   const onGap = oneOf(flags.text('onGap') ?? 'stop', ['stop', 'record'], '--on-gap');
   if (flags.text('feed')?.trim() === '') throw new LakeError('usage', '--feed is empty; leave it out for all feeds');
   const config = configOf(context);
-  const feeds = byTarget(context, chosenFeeds(config, flags.list('feed')), { mode, engine: config.warehouse.engine });
+  const feeds = byTarget(chosenFeeds(config, flags.list('feed')), mode);
   const names = (some: readonly Feed[]): string => some.map((feed) => feed.name).join(',');
   log.info('ingest_started', { lake: names(feeds.lake), warehouse: names(feeds.warehouse), path: config.lake.path });
   const startedMs = context.nowMs();
@@ -68,21 +68,11 @@ const total = (messages: ReadonlyMap<string, number>): number => [...messages.va
 
 type Mode = 'all' | 'lake' | 'warehouse';
 
-/** What goes where; what this version cannot do yet is said. */
-function byTarget(
-  context: CommandContext,
-  feeds: readonly Feed[],
-  { mode, engine }: { readonly mode: Mode; readonly engine: 'mysql' | 'duckdb' },
-): Record<TargetName, readonly Feed[]> {
-  const forLake = mode === 'warehouse' ? [] : feeds.filter((feed) => feed.destination !== 'data_warehouse');
-  const forWarehouse = mode === 'lake' ? [] : feeds.filter((feed) => feed.destination !== 'data_lake');
-  if (engine === 'duckdb')
-    skipped(context, forWarehouse, 'the embedded warehouse is not part of this version: name a MySQL server');
-  return { lake: forLake, warehouse: engine === 'duckdb' ? [] : forWarehouse };
-}
-
-function skipped(context: CommandContext, feeds: readonly Feed[], reason: string): void {
-  if (feeds.length > 0) context.log.warn('feeds_skipped', { feeds: feeds.map((feed) => feed.name).join(','), reason });
+function byTarget(feeds: readonly Feed[], mode: Mode): Record<TargetName, readonly Feed[]> {
+  return {
+    lake: mode === 'warehouse' ? [] : feeds.filter((feed) => feed.destination !== 'data_warehouse'),
+    warehouse: mode === 'lake' ? [] : feeds.filter((feed) => feed.destination !== 'data_lake'),
+  };
 }
 
 type Line = ReturnType<typeof lineOf>;

@@ -1,7 +1,7 @@
 // The embedded DuckDB: opened lazily, bounded, in UTC. Its package is loaded on first use, so that `lake --help` never needs it.
 // Invariant: every database has a memory limit, one place for spilled data, and no access to the network for extensions.
 import { mkdir, rm } from 'node:fs/promises';
-import type { DuckDBConnection, DuckDBDataChunk, DuckDBValue } from '@duckdb/node-api';
+import type { DuckDBConnection, DuckDBDataChunk, DuckDBPreparedStatement, DuckDBValue } from '@duckdb/node-api';
 import { LakeError } from '../errors.ts';
 import { quoteName } from './sql.ts';
 
@@ -22,7 +22,16 @@ export type Database = AsyncDisposable & {
   connect(): Promise<Connection>;
 };
 
-const load = () => import('@duckdb/node-api');
+/** With a decoder that keeps a text's leading U+FEFF: the package's own takes it for a mark and drops it. */
+const load = async () => {
+  const [api, accessors] = await Promise.all([
+    import('@duckdb/node-api'),
+    import('@duckdb/node-api/lib/vectors/dataAccessors.js'),
+  ]);
+  Object.assign(accessors.default, { textDecoder: KEEPING });
+  return api;
+};
+const KEEPING = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** Opens a database. Throws engine_failed. Connections die with it. The folder for spilled data is made, and taken away with it. */
 export async function openDatabase(options: DatabaseOptions = {}): Promise<Database> {
@@ -65,6 +74,54 @@ export async function run(connection: Connection, sql: string, values?: SqlValue
 export async function query(connection: Connection, sql: string, values?: SqlValue[]): Promise<Record<string, SqlValue>[]> {
   const reader = await guarded(() => connection.runAndReadAll(sql, values), firstLine(sql));
   return reader.getRowObjects();
+}
+
+export type PlainValue = string | number | bigint | Uint8Array | null;
+
+/** One statement with its values at `?`, each bound as what it is. BIGINTs and DECIMALs come back as texts of all their digits,
+ *  instants as texts in UTC with microseconds, booleans as 0 or 1. Throws engine_failed with DuckDB's words as the cause. */
+export async function execute(
+  connection: Connection,
+  { text, values }: { readonly text: string; readonly values: readonly PlainValue[] },
+): Promise<{ readonly changed: number; readonly rows: Record<string, string | number | Uint8Array | null>[] }> {
+  return guarded(async () => {
+    const statement = await connection.prepare(text);
+    try {
+      for (const [index, value] of values.entries()) bind(statement, index + 1, value);
+      const reader = await statement.runAndReadAll();
+      const rows = reader
+        .getRowObjects()
+        .map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])));
+      return { changed: reader.rowsChanged, rows };
+    } finally {
+      statement.destroySync();
+    }
+  }, firstLine(text));
+}
+
+function bind(statement: DuckDBPreparedStatement, index: number, value: PlainValue): void {
+  if (value === null) statement.bindNull(index);
+  else if (typeof value === 'string') statement.bindVarchar(index, value);
+  else if (typeof value === 'bigint') statement.bindBigInt(index, value);
+  else if (typeof value === 'object') statement.bindBlob(index, value);
+  else if (Number.isSafeInteger(value) && !Object.is(value, -0)) statement.bindBigInt(index, BigInt(value));
+  else statement.bindDouble(index, value);
+}
+
+function plain(value: DuckDBValue): string | number | Uint8Array | null {
+  if (value === null || typeof value === 'string' || typeof value === 'number') return value;
+  if (typeof value === 'boolean') return Number(value);
+  if (typeof value === 'object' && 'bytes' in value && value.bytes instanceof Uint8Array) return value.bytes;
+  if (typeof value === 'object' && 'micros' in value && typeof value.micros === 'bigint') return instantText(value.micros);
+  return String(value);
+}
+
+const MICROS = 1_000_000n;
+
+function instantText(micros: bigint): string {
+  const fraction = ((micros % MICROS) + MICROS) % MICROS;
+  const seconds = new Date(Number((micros - fraction) / 1000n)).toISOString();
+  return `${seconds.slice(0, 10)} ${seconds.slice(11, 19)}.${String(fraction).padStart(6, '0')}`;
 }
 
 /** The result by columns: texts, bytes of BLOBs, and NULL; of other types nothing may be asked. Throws engine_failed. */

@@ -2,11 +2,11 @@
 // Invariant: what stops one never stops the other (DESIGN §3); the run ends when both have ended.
 
 import { currentActor } from '../config/actor.ts';
-import type { Config, MysqlConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import { type Audit, openAudit } from '../lake/audit.ts';
 import { openLake } from '../lake/lake-identity.ts';
 import type { Feed } from '../model/feed.ts';
+import { WAREHOUSE_STATE_PATH } from '../model/paths.ts';
 import { type AuditEntry, journalLine } from '../warehouse/audit.ts';
 import { openWarehouse } from '../warehouse/open-warehouse.ts';
 import { patiently } from '../warehouse/patience.ts';
@@ -91,7 +91,11 @@ async function runWarehouse(
   const ofServer = { ...patience, feed: null };
   try {
     const { lakeId } = await openLake({ store, newId, nowMs });
-    await using warehouse = await openWarehouse(mysqlOf(config), { log, patience: ofServer, signal: abort });
+    const embedded = {
+      statePath: store.localPath(WAREHOUSE_STATE_PATH),
+      publishEveryMs: config.batch.batchTimeoutSeconds * 1000,
+    };
+    await using warehouse = await openWarehouse(config.warehouse, { log, patience: ofServer, signal: abort, ...embedded });
     const setup = { lakeId, feeds: config.feeds, nowMs: nowMs(), compression: config.lake.compression };
     const tell = (entries: readonly AuditEntry[]): void => audit.append(entries.map((entry) => journalLine(entry, nowMs())));
     tell(await patiently(() => setUpWarehouse(warehouse, setup, abort), ofServer, abort));
@@ -106,11 +110,6 @@ async function runWarehouse(
     clearTimeout(late);
     options.stop.removeEventListener('abort', stopping);
   }
-}
-
-function mysqlOf(config: Config): MysqlConfig {
-  if (config.warehouse.engine === 'mysql') return config.warehouse;
-  throw new LakeError('usage', 'the embedded warehouse is not part of this version; name a MySQL server in warehouse');
 }
 
 /** Each pipeline tells its own progress; what is shown is the sum. */

@@ -39,6 +39,8 @@ export const supersededPath = (feed: string, path: string): string => `${superse
 export const cutsFolder = (feed: string): string => `${feedFolder(feed)}/cuts`;
 export const stateFolder = (feed: string): string => `${feedFolder(feed)}/state`;
 export const ENGINE_FOLDER = '_lake/engine';
+/** What the embedded warehouse holds; one process has it open. Readers have a copy. */
+export const WAREHOUSE_STATE_PATH = `${ENGINE_FOLDER}/state.duckdb`;
 
 export const streamFolder = (feed: string): string => `streams/${safeSegment(feed)}`;
 export const tableFolder = (feed: string): string => `tables/${safeSegment(feed)}`;

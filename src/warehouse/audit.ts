@@ -9,6 +9,7 @@ import type { Statement } from './warehouse.ts';
 export type AuditAction =
   | 'table_created'
   | 'column_added'
+  | 'column_widened'
   | 'view_created'
   | 'view_replaced'
   | 'feed_registered'

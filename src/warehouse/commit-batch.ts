@@ -6,7 +6,7 @@ import type { OpenSnapshot } from '../model/snapshot.ts';
 import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
 import { timeText } from './audit.ts';
 import type { Dialect } from './dialect.ts';
-import type { DimensionTable, FactTable, SqlColumn } from './fact-table.ts';
+import type { DimensionTable, FactTable, SqlColumn, SqlTable } from './fact-table.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { Bisect, type CoordinatesAt, RowsRefused } from './refused-rows.ts';
 import { type BatchRows, factColumns, type RowSource } from './staged-batch.ts';
@@ -69,6 +69,8 @@ type Insert = Omit<RowsInsert, 'rows'> & {
 
 const quoted = (columns: readonly SqlColumn[]): string[] => columns.map((column) => column.quoted);
 
+const touched = ({ columns }: SqlTable): string[] => quoted(columns.filter(({ holds }) => holds.kind === 'updated_at'));
+
 /** `first_seen_at` may be NULL in a table that lake did not make. */
 function insertDimension(dialect: Dialect, dimension: DimensionTable): Insert {
   const { attributes, keyHash, firstSeenAt, lastSeenAt } = dimension;
@@ -86,6 +88,7 @@ function insertDimension(dialect: Dialect, dimension: DimensionTable): Insert {
         [last, `GREATEST(COALESCE(${old(last)}, ${incoming(last)}), ${incoming(last)})`],
       ];
     },
+    touch: touched(dimension),
   });
   const at = { partition: columns.length, offset: columns.length + 1 };
   return { table: dimension.quoted, columns: quoted(columns), tail, at };
@@ -106,6 +109,7 @@ const insertDeadLetters = (dialect: Dialect): Insert => ({
       ['state', "'open'"],
       ['closed_at', 'NULL'],
     ],
+    touch: [],
   }),
   at: null,
 });
@@ -153,7 +157,7 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
   const tombstones: Insert = {
     table: 'lake_tombstones',
     columns: ['feed', 'key_hash', 'kafka_partition', 'kafka_offset', 'kafka_timestamp'],
-    tail: latestWins({ table: 'lake_tombstones', key: ['feed', 'key_hash'], fields: [], order: COORDINATES }),
+    tail: latestWins({ table: 'lake_tombstones', key: ['feed', 'key_hash'], fields: [], order: COORDINATES, touch: [] }),
     at: null,
   };
   await insertAll(
@@ -170,6 +174,7 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
       key: quoted([hash, date, version]),
       fields: quoted(fact.values),
       order: quoted([own.kafkaTimestamp, own.kafkaPartition, own.kafkaOffset]),
+      touch: touched(fact),
     }),
     at: coordinatesOf(fact),
   };

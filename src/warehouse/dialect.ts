@@ -22,6 +22,8 @@ export type NewerUpsert = {
   readonly fields: readonly string[];
   /** What decides which of two is newer, the most important one first. */
   readonly order: readonly string[];
+  /** Set to the time of the change, where the table does not do it itself. */
+  readonly touch: readonly string[];
 };
 
 export type Upsert = {
@@ -32,6 +34,7 @@ export type Upsert = {
     old: (column: string) => string,
     incoming: (column: string) => string,
   ) => readonly (readonly [string, string])[];
+  readonly touch: readonly string[];
 };
 
 export type JoinedDelete = {

@@ -1,8 +1,10 @@
-// Opens the warehouse that the configuration names: waits for a server that is away, makes a database that is missing.
+// Opens the warehouse that the configuration names: the embedded one, or a server, which is waited for while it is away, and whose
+// database is made when it is missing.
 
-import type { MysqlConfig } from '../config/config.ts';
+import type { MysqlConfig, WarehouseConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { openDuckdbWarehouse } from './duckdb-warehouse.ts';
 import { openMysqlWarehouse } from './mysql-warehouse.ts';
 import { createDatabase } from './own-tables.ts';
 import { type Patience, patiently } from './patience.ts';
@@ -11,9 +13,17 @@ import { type Warehouse, WarehouseFailure } from './warehouse.ts';
 const UNKNOWN_DATABASE = 1049;
 
 export type OpenOptions = { readonly log: Log; readonly patience: Patience; readonly signal: AbortSignal };
+/** Of the embedded one: its private file, and how often readers get a copy at most. */
+export type Embedded = { readonly statePath: string; readonly publishEveryMs: number };
 
-/** Waits as `patience` says. Throws LakeError `warehouse_refused`, `warehouse_unreachable`, `aborted`. */
-export function openWarehouse(config: MysqlConfig, options: OpenOptions): Promise<Warehouse> {
+/** Waits as `patience` says. Throws LakeError `warehouse_refused`, `warehouse_unreachable`, `warehouse_busy`, `aborted`. */
+export function openWarehouse(config: WarehouseConfig, options: OpenOptions & Embedded): Promise<Warehouse> {
+  if (config.engine === 'mysql') return openServer(config, options);
+  const { statePath, publishEveryMs, log, patience } = options;
+  return openDuckdbWarehouse({ path: config.path, statePath, publishEveryMs, nowMs: patience.nowMs, log });
+}
+
+function openServer(config: MysqlConfig, options: OpenOptions): Promise<Warehouse> {
   const { log, patience, signal } = options;
   const open = async (): Promise<Warehouse> => {
     try {

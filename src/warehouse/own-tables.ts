@@ -32,7 +32,7 @@ function ownTable(text: string): OwnTable {
   assert(name, `a statement of sql/ is no CREATE TABLE of the form that is read: ${head}`);
   const columns = lines.flatMap((line) => {
     // A table of the user's own has another counter.
-    if (line.includes('AUTO_INCREMENT')) return [];
+    if (/AUTO_INCREMENT|nextval/.test(line)) return [];
     const column = /^ {2}([a-z_]+) (.+?),?$/.exec(line);
     const [, columnName = '', definition = ''] = column ?? [];
     return column ? [{ name: columnName, add: statement(`ALTER TABLE ${name} ADD COLUMN ${columnName} ${definition}`) }] : [];
@@ -40,13 +40,13 @@ function ownTable(text: string): OwnTable {
   return { name, create: statement(text.replace('CREATE TABLE IF NOT EXISTS', 'CREATE TABLE')), columns };
 }
 
-const tablesOf = (text: string): OwnTable[] =>
+export const ownTables = (text: string): OwnTable[] =>
   sqlStatements(text)
     .filter((part) => part.startsWith('CREATE TABLE'))
     .map(ownTable);
 
-export const IDENTITY_TABLES: readonly OwnTable[] = tablesOf(databaseText);
-export const OTHER_TABLES: readonly OwnTable[] = [governanceText, positionsText, snapshotsText].flatMap(tablesOf);
+export const IDENTITY_TABLES: readonly OwnTable[] = ownTables(databaseText);
+export const OTHER_TABLES: readonly OwnTable[] = [governanceText, positionsText, snapshotsText].flatMap(ownTables);
 
 /** For whoever connects without a database first. */
 export function createDatabase(name: string): Statement {

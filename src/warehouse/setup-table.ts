@@ -74,6 +74,10 @@ export function planSteps(fact: FactTable, { tables, view }: Facts, dialect: Dia
         const details = { type: column.type };
         steps.push({ statement: addColumn(table, column), entry: { action: 'column_added', resource, details, ...who } });
       }
+      for (const { column, statement } of verdict.widened ?? []) {
+        const resource = `${table.name}.${column.name}`;
+        steps.push({ statement, entry: { action: 'column_widened', resource, details: { type: column.type }, ...who } });
+      }
     }
   }
   if (fact.latest !== null && view?.kind === 'table') {

@@ -7,13 +7,19 @@ import { addedDefinition, indexDefinition, isFilled } from './ddl.ts';
 import type { SqlColumn, SqlTable } from './fact-table.ts';
 import type { FoundColumn, FoundIndex, FoundTable } from './found-table.ts';
 import { mysqlName, mysqlText } from './mysql-types.ts';
+import type { Statement } from './warehouse.ts';
 
 /** `clause` of an ALTER TABLE; null: no ALTER helps. */
 type Problem = { readonly text: string; readonly clause: string | null };
 
 export type TableVerdict =
   /** The table has all that is needed, or will have with these columns. */
-  | { readonly kind: 'usable'; readonly missing: readonly SqlColumn[] }
+  | {
+      readonly kind: 'usable';
+      readonly missing: readonly SqlColumn[];
+      /** Columns that become wider at once: only where nobody else has a say. */
+      readonly widened?: readonly { readonly column: SqlColumn; readonly statement: Statement }[];
+    }
   | { readonly kind: 'differs'; readonly table: string; readonly problems: readonly string[]; readonly alter: string | null };
 
 const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();

@@ -10,11 +10,11 @@ import { type FoundRow, foldTable, snapshotProblems } from './expect-snapshot.ts
 import { drain } from './ingest.ts';
 import type { TestMessage } from './kafka.ts';
 import { readRows, stateOf } from './lake-rows.ts';
-import { type TestDatabase, testMysql } from './mysql.ts';
+import { testMysql } from './mysql.ts';
 import { record } from './produced.ts';
 import { random } from './random.ts';
 import { tempDir, testKafka } from './services.ts';
-import { factFeed, rowsOf, warehouseSetup } from './warehouse.ts';
+import { type AnyDatabase, factFeed, rowsOf, warehouseSetup } from './warehouse.ts';
 
 /** 2025-01-28, hour and minute in UTC; hours beyond 24 are the next day's. */
 export const at = (hour: number, minute = 0, second = 0): number => Date.UTC(2025, 0, 28, hour, minute, second);
@@ -34,10 +34,12 @@ const positionsOf = (json: unknown): ReadonlyMap<number, bigint> =>
     Object.entries(Object(json) as Record<string, string>).map(([partition, offset]) => [Number(partition), BigInt(offset)]),
   );
 
+const textOf = (value: unknown): string | null => (value === null || value === undefined ? null : String(value));
+
 type SceneOptions = {
   readonly partitions?: number;
   /** Ended with the scene; by default one of the shared server. */
-  readonly database?: TestDatabase;
+  readonly database?: AnyDatabase;
   /** Of a proxy before it. */
   readonly port?: number;
 };
@@ -61,14 +63,14 @@ export async function snapshotScene({ partitions = 3, port, ...options }: SceneO
     return rows.map((row) => ({
       name: `${row['d']}/${row['snapshot_version']}`,
       state: String(row['state']),
-      cutKind: row['cut_kind'],
-      positions: row['positions'] === null ? null : positionsOf(JSON.parse(row['positions'])),
-      missed: row['missed'],
+      cutKind: textOf(row['cut_kind']),
+      positions: row['positions'] == null ? null : positionsOf(JSON.parse(String(row['positions']))),
+      missed: textOf(row['missed']),
       rows: facts
         .filter((fact) => fact['d'] === row['d'] && fact['snapshot_version'] === row['snapshot_version'])
         .map((fact) => ({
           partition: Number(fact['kafka_partition']),
-          offset: BigInt(fact['kafka_offset']),
+          offset: BigInt(String(fact['kafka_offset'])),
           timestampMs: Date.parse(`${String(fact['kafka_timestamp']).replace(' ', 'T')}Z`),
           values: { id: String(fact['id'] ?? fact['lake_id']), text: fact['text'] === null ? null : String(fact['text']) },
         })),

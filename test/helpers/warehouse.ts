@@ -3,31 +3,39 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { RowDataPacket } from 'mysql2';
+import { type EmbeddedCopy, embeddedRows } from './embedded.ts';
 import { type FoundRow, foldTable, ID_TABLE, snapshotProblems, type TableState, type Winner } from './expect-snapshot.ts';
 import { type FeedSpec, type LakeSetup, tableFeed, writeSetup } from './ingest.ts';
 import type { TestKafka } from './kafka.ts';
 import type { TestDatabase } from './mysql.ts';
 import type { Produced } from './produced.ts';
 
+export type AnyDatabase = TestDatabase | EmbeddedCopy;
+
 /** `port`: of a proxy before the server. */
 export function warehouseSetup(options: {
   readonly folder: string;
   readonly kafka: Pick<TestKafka, 'bootstrap'>;
-  readonly database: TestDatabase;
+  readonly database: AnyDatabase;
   readonly feeds: readonly FeedSpec[];
   readonly batch?: Record<string, unknown>;
   readonly port?: number;
   readonly name?: string;
   readonly groupId?: string;
 }): LakeSetup {
-  const { database, port = database.login.port, ...rest } = options;
+  const { database, port, ...rest } = options;
   const setup = writeSetup(rest);
   const config: unknown = JSON.parse(readFileSync(setup.configPath, 'utf8'));
   if (typeof config !== 'object' || config === null || !('kafka' in config)) throw new Error('no configuration');
   const kafka = { ...Object(config.kafka), warehouse_group_id: `${setup.groupId}_warehouse` };
-  const warehouse = { engine: 'mysql', ...database.login, port, database: database.database };
+  const warehouse = sectionOf(database, port);
   writeFileSync(setup.configPath, JSON.stringify({ ...config, kafka, warehouse }, null, 2));
   return setup;
+}
+
+function sectionOf(database: AnyDatabase, port: number | undefined) {
+  if (database.engine === 'duckdb') return { engine: 'duckdb', path: database.path };
+  return { engine: 'mysql', ...database.login, port: port ?? database.login.port, database: database.database };
 }
 
 /** Keyed by `id`, in the warehouse alone. */
@@ -36,8 +44,10 @@ export const factFeed = (name: string, topic: string, more: Record<string, unkno
 
 export const toWarehouse = { args: ['--mode', 'warehouse'] } as const;
 
-export type Rows = readonly RowDataPacket[];
-export async function rowsOf(database: TestDatabase, sql: string, values: readonly string[] = []): Promise<Rows> {
+type FoundValues = Readonly<Record<string, string | number | Buffer | null>>;
+export type Rows = readonly FoundValues[];
+export async function rowsOf(database: AnyDatabase, sql: string, values: readonly string[] = []): Promise<Rows> {
+  if (database.engine === 'duckdb') return await embeddedRows(database.path, sql, values);
   const connection = await database.connect({ dateStrings: true, supportBigNumbers: true, bigNumberStrings: true });
   try {
     const [rows] = await connection.query<RowDataPacket[]>(sql, [...values]);
@@ -48,11 +58,11 @@ export async function rowsOf(database: TestDatabase, sql: string, values: readon
 }
 
 const msOf = (text: unknown): number => Date.parse(`${String(text).replace(' ', 'T')}Z`);
-const found = (row: RowDataPacket): FoundRow => {
+const found = (row: FoundValues): FoundRow => {
   const { kafka_partition: partition, kafka_offset: offset, kafka_timestamp: at, ...values } = row;
   return {
     partition: Number(partition),
-    offset: BigInt(offset),
+    offset: BigInt(String(offset)),
     timestampMs: msOf(at),
     values: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value === null ? null : String(value)])),
   };
@@ -66,7 +76,7 @@ type Held = { readonly kafka?: TestKafka; readonly refused?: (message: Produced)
 /** The open snapshot in `fact_<feed>` is the fold of what was produced; so are totals, dead letters and positions. */
 export async function expectFact(
   produced: readonly Produced[],
-  database: TestDatabase,
+  database: AnyDatabase,
   { feed, topic }: { readonly feed: string; readonly topic: string },
   { kafka, refused = () => false }: Held = {},
 ): Promise<TableState> {
@@ -86,7 +96,7 @@ export async function expectFact(
 /** A stream in `fact_<feed>`: every message once, with its values. */
 export async function expectAppended(
   produced: readonly Produced[],
-  database: TestDatabase,
+  database: AnyDatabase,
   { feed, topic }: { readonly feed: string; readonly topic: string },
   { kafka, refused = () => false }: Held = {},
 ): Promise<void> {
@@ -117,7 +127,7 @@ function fail(what: string, produced: readonly Produced[], problems: readonly st
 }
 
 /** Of each key that is deleted the newest tombstone is kept; others may be there that a newer row outlived. */
-async function tombstoneProblems(database: TestDatabase, feed: string, { live, deleted }: TableState): Promise<string[]> {
+async function tombstoneProblems(database: AnyDatabase, feed: string, { live, deleted }: TableState): Promise<string[]> {
   const rows = await rowsOf(database, `SELECT ${COORDINATES} FROM lake_tombstones WHERE feed = ?`, [feed]);
   const at = ({ message, effectiveMs }: Winner): string => `${message.partition}:${message.offset} at ${effectiveMs}`;
   const there = new Set(rows.map(found).map((row) => `${row.partition}:${row.offset} at ${row.timestampMs}`));
@@ -145,7 +155,7 @@ type Counted = {
   readonly isLetter: ReadonlySet<Produced>;
 };
 
-async function positionProblems(produced: readonly Produced[], database: TestDatabase, counted: Counted): Promise<string[]> {
+async function positionProblems(produced: readonly Produced[], database: AnyDatabase, counted: Counted): Promise<string[]> {
   const { feed, topic, kafka, isLetter } = counted;
   const positions = await rowsOf(database, 'SELECT * FROM lake_positions WHERE feed = ? AND topic = ?', [feed, topic]);
   const problems: string[] = [];

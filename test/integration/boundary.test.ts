@@ -4,6 +4,7 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { readJournal } from '../../src/lake/audit.ts';
 import { openLocalStore } from '../../src/lake/local-store.ts';
+import { testEmbedded } from '../helpers/embedded.ts';
 import { FIELDS, runLake } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { at, same, shown, snapshotScene } from '../helpers/snapshot-scene.ts';
@@ -11,10 +12,23 @@ import { rowsOf } from '../helpers/warehouse.ts';
 
 setDefaultTimeout(120_000);
 
-for (const target of ['lake', 'warehouse'] as const)
-  describe(`in the ${target}`, () => {
+/** The warehouse's side of a scene: on a server, or embedded. */
+const engines = {
+  mysql: {},
+  get duckdb() {
+    return { database: testEmbedded() };
+  },
+};
+const places = [
+  { target: 'lake', engine: 'mysql' },
+  { target: 'warehouse', engine: 'mysql' },
+  { target: 'warehouse', engine: 'duckdb' },
+] as const;
+
+for (const { target, engine } of places)
+  describe(target === 'lake' ? 'in the lake' : `in the warehouse on ${engine}`, () => {
     test('a period that ends in the middle of a batch, with an idle partition, is sealed at the first messages of the next', async () => {
-      await using one = await snapshotScene();
+      await using one = await snapshotScene(engines[engine]);
       await one.change(at(23, 5), at(23, 20), 300, [0, 1, 2]);
       await one.run(at(23, 30), target);
       expect(shown(await one.snapshots[target]())).toEqual(['2025-01-28/24 open null']);
@@ -34,7 +48,7 @@ for (const target of ['lake', 'warehouse'] as const)
     });
 
     test('a period whose end nobody saw is sealed late, and those between are missed', async () => {
-      await using one = await snapshotScene();
+      await using one = await snapshotScene(engines[engine]);
       await one.change(at(22, 5), at(22, 20), 200, [0, 1, 2]);
       await one.run(at(22, 30), target);
       await one.change(at(22, 40), at(26, 10), 600, [0, 1, 2]);
@@ -47,7 +61,7 @@ for (const target of ['lake', 'warehouse'] as const)
     });
 
     test('the end of a period is met on a quiet topic, too', async () => {
-      await using one = await snapshotScene({ partitions: 2 });
+      await using one = await snapshotScene({ partitions: 2, ...engines[engine] });
       await one.change(at(22, 5), at(22, 20), 100, [0]);
       await one.run(at(22, 30), target);
       await one.run(at(23, 0, 1), target);
@@ -58,7 +72,7 @@ for (const target of ['lake', 'warehouse'] as const)
     });
 
     test('a message from the future is taken when it comes; the cut is then where Kafka ends, and not below a position', async () => {
-      await using one = await snapshotScene({ partitions: 2 });
+      await using one = await snapshotScene({ partitions: 2, ...engines[engine] });
       await one.change(at(22, 5), at(22, 20), 100, [0, 1]);
       await one.change(at(29), at(29, 1), 10, [0]);
       await one.run(at(22, 30), target);
@@ -72,9 +86,9 @@ for (const target of ['lake', 'warehouse'] as const)
     });
   });
 
-describe('in both', () => {
+describe.each(['mysql', 'duckdb'] as const)('in both, with %s', (engine) => {
   test('side by side, the snapshots of a busy table are cut at the same offsets and are the same', async () => {
-    await using one = await snapshotScene();
+    await using one = await snapshotScene(engines[engine]);
     await one.change(at(22, 5), at(22, 20), 300, [0, 1, 2]);
     await one.run(at(22, 30), 'all');
     await one.change(at(22, 40), at(23, 20), 400, [0, 1, 2]);
@@ -100,7 +114,7 @@ describe('in both', () => {
   for (const late of ['lake', 'warehouse'] as const) {
     test(`one that was away for two periods meets the same cuts when it catches up: the ${late}`, async () => {
       const early = late === 'lake' ? 'warehouse' : 'lake';
-      await using one = await snapshotScene();
+      await using one = await snapshotScene(engines[engine]);
       await one.change(at(21, 5), at(21, 20), 200, [0, 1, 2]);
       await one.run(at(21, 30), 'all');
       for (const hour of [21, 22]) {
@@ -123,7 +137,7 @@ describe('in both', () => {
   }
 
   test('both away for two periods: the first one back makes the cut, the other meets it', async () => {
-    await using one = await snapshotScene();
+    await using one = await snapshotScene(engines[engine]);
     await one.change(at(20, 5), at(20, 20), 200, [0, 1, 2]);
     await one.run(at(20, 30), 'all');
     await one.change(at(20, 40), at(23, 20), 400, [0, 1, 2]);
@@ -136,7 +150,9 @@ describe('in both', () => {
     one.check(lake);
     one.check(warehouse);
   });
+});
 
+describe('in both', () => {
   test('from days to hours: it begins with the next day, in both, whoever is first', async () => {
     await using one = await snapshotScene();
     one.configure({ snapshot_every: 'day' });

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'bun:test';
 import { changelog } from '../helpers/changelog.ts';
+import { testEmbedded } from '../helpers/embedded.ts';
 import { expectExactlyOnce } from '../helpers/expect-exactly-once.ts';
 import { expectSnapshot } from '../helpers/expect-snapshot.ts';
 import { drain, runLake, streamFeed } from '../helpers/ingest.ts';
@@ -10,14 +11,27 @@ import { mysqlEngines, testMysql } from '../helpers/mysql.ts';
 import { FIRST_MS, messages, record } from '../helpers/produced.ts';
 import { random } from '../helpers/random.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
-import { expectAppended, expectFact, factFeed, rowsOf, toWarehouse, warehouseSetup } from '../helpers/warehouse.ts';
+import {
+  type AnyDatabase,
+  expectAppended,
+  expectFact,
+  factFeed,
+  rowsOf,
+  toWarehouse,
+  warehouseSetup,
+} from '../helpers/warehouse.ts';
 
 const RUNS = 4;
 const TOTALS = (topic: string) => ({ feed: 'totals', topic });
 
 async function scene(engine: 'mysql' | 'mariadb', partitions: number) {
+  return await sceneWith(await testMysql(engine), partitions);
+}
+
+const databaseOf = (engine: 'mysql' | 'mariadb' | 'duckdb') => (engine === 'duckdb' ? testEmbedded() : testMysql(engine));
+
+async function sceneWith<Database extends AnyDatabase>(database: Database, partitions: number) {
   const folder = await tempDir();
-  const database = await testMysql(engine);
   const kafka = await testKafka();
   const topic = await kafka.createTopic({ partitions });
   const sent = await record(kafka, topic);
@@ -31,11 +45,11 @@ async function scene(engine: 'mysql' | 'mariadb', partitions: number) {
   };
 }
 
-describe.each([...mysqlEngines])('%s', (engine) => {
+describe.each([...mysqlEngines, 'duckdb'] as const)('%s', (engine) => {
   test('a random changelog, taken in over several runs, is its fold', async () => {
     const chance = random();
     console.log(`seed ${chance.seed}`);
-    await using at = await scene(engine, 3);
+    await using at = await sceneWith(await databaseOf(engine), 3);
     const { topic, sent, database, kafka } = at;
     const setup = warehouseSetup({ ...at, feeds: [factFeed('totals', topic)], batch: { batch_size: 300 } });
     for (let run = 0; run < RUNS; run++) {
@@ -51,7 +65,7 @@ describe.each([...mysqlEngines])('%s', (engine) => {
   });
 
   test('lake and warehouse take the same rows in one process; a stream is appended, exactly once', async () => {
-    await using at = await scene(engine, 2);
+    await using at = await sceneWith(await databaseOf(engine), 2);
     const { topic, sent, database, kafka, folder } = at;
     const stream = streamFeed('orders', topic, { destination: 'both', mysql_table: 'fact_orders' });
     const tableTopic = await kafka.createTopic({ partitions: 2 });
@@ -72,6 +86,26 @@ describe.each([...mysqlEngines])('%s', (engine) => {
     }
   });
 
+  test('offsets that Kafka no longer has are recorded, and totals go on', async () => {
+    await using at = await sceneWith(await databaseOf(engine), 1);
+    const { topic, sent, database, kafka } = at;
+    const setup = warehouseSetup({ ...at, feeds: [factFeed('totals', topic)] });
+    await sent.send(messages(0, 20));
+    await drain(setup, toWarehouse);
+    await sent.send(messages(20, 20));
+    await kafka.deleteRecords(topic, [{ partition: 0, before: 30n }]);
+    const refused = await runLake(setup, ['ingest', '--until-caught-up', ...toWarehouse.args]);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('10 messages are gone')]);
+    await drain(setup, { args: [...toWarehouse.args, '--on-gap', 'record'] });
+    const left = sent.messages.filter(({ offset }) => offset < 20n || offset >= 30n);
+    await expectFact(left, database, TOTALS(topic), { kafka });
+    expect(await rowsOf(database, 'SELECT start_offset, end_offset, reason FROM lake_gaps')).toMatchObject([
+      { start_offset: '20', end_offset: '30', reason: 'expired' },
+    ]);
+  });
+});
+
+describe.each([...mysqlEngines])('%s', (engine) => {
   test('rows that the table refuses become dead letters with the words of the server; an earlier row of the key stays', async () => {
     await using at = await scene(engine, 2);
     const { topic, sent, database, kafka } = at;
@@ -130,24 +164,6 @@ describe.each([...mysqlEngines])('%s', (engine) => {
     await connection.query('DROP TRIGGER refuse_all');
     await drain(setup, toWarehouse);
     await expectFact(sent.messages, database, TOTALS(topic), { kafka });
-  });
-
-  test('offsets that Kafka no longer has are recorded, and totals go on', async () => {
-    await using at = await scene(engine, 1);
-    const { topic, sent, database, kafka } = at;
-    const setup = warehouseSetup({ ...at, feeds: [factFeed('totals', topic)] });
-    await sent.send(messages(0, 20));
-    await drain(setup, toWarehouse);
-    await sent.send(messages(20, 20));
-    await kafka.deleteRecords(topic, [{ partition: 0, before: 30n }]);
-    const refused = await runLake(setup, ['ingest', '--until-caught-up', ...toWarehouse.args]);
-    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('10 messages are gone')]);
-    await drain(setup, { args: [...toWarehouse.args, '--on-gap', 'record'] });
-    const left = sent.messages.filter(({ offset }) => offset < 20n || offset >= 30n);
-    await expectFact(left, database, TOTALS(topic), { kafka });
-    expect(await rowsOf(database, 'SELECT start_offset, end_offset, reason FROM lake_gaps')).toMatchObject([
-      { start_offset: '20', end_offset: '30', reason: 'expired' },
-    ]);
   });
 });
 
