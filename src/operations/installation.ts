@@ -3,11 +3,10 @@
 
 import { connectAdmin, type KafkaAdmin } from '../broker/client.ts';
 import type { Config } from '../config/config.ts';
-import { LakeError } from '../errors.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Log } from '../log.ts';
-import { openMysqlWarehouse } from '../warehouse/mysql-warehouse.ts';
+import { openToRead } from '../warehouse/open-warehouse.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
 
 export type Surroundings = {
@@ -24,7 +23,7 @@ export type Installation = Surroundings &
     lake(): Promise<ObjectStore>;
     /** Throws kafka_unreachable, kafka_refused. */
     kafka(): Promise<KafkaAdmin>;
-    /** Throws warehouse_unreachable, warehouse_refused. */
+    /** To read only. Throws warehouse_unreachable, warehouse_refused. */
     warehouse(): Promise<Warehouse>;
   };
 
@@ -34,8 +33,7 @@ export function openInstallation(surroundings: Surroundings): Installation {
   const lake = once(() => openLocalStore({ root: config.lake.path, access: 'read' }));
   const kafka = once(async () => opened.use(await connectAdmin(config.kafka, log)).admin);
   const warehouse = once(async () => {
-    if (config.warehouse.engine !== 'mysql') throw new LakeError('usage', 'no warehouse is configured');
-    return opened.use(await openMysqlWarehouse(config.warehouse, { log, signal }));
+    return opened.use(await openToRead(config.warehouse, { log, signal }));
   });
   return { ...surroundings, lake, kafka, warehouse, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }

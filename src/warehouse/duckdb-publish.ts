@@ -22,8 +22,10 @@ export type PublisherOptions = {
 };
 
 export type Publisher = {
-  /** A copy is due, at once or when enough time has passed since the last one. */
+  /** The copy is old from here on. */
   changed(): void;
+  /** What there is now is whole, and is copied if it is new: at once, or when enough time has passed since the last time. */
+  mayPublish(): void;
   /** Makes the last one, if any is due. Throws LakeError. */
   close(): Promise<void>;
   /** The database is closed, and the copy is still of its last state. */
@@ -93,8 +95,8 @@ export async function createPublisher(options: PublisherOptions): Promise<Publis
     changed: () => {
       isDue = true;
       isCurrent = false;
-      arm();
     },
+    mayPublish: arm,
     close: async () => {
       closed = true;
       clearTimeout(timer);

@@ -75,6 +75,8 @@ export async function openDuckdbWarehouse(options: DuckdbOptions): Promise<Wareh
           const { writer } = await current();
           const { result, changed } = await createTransaction(writer, signal).run(work, giveUp);
           if (changed) publisher.changed();
+          // Never between the steps of a set-up: DDL is no transaction.
+          publisher.mayPublish();
           return result;
         }),
       ),

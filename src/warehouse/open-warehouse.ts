@@ -4,6 +4,7 @@
 import type { MysqlConfig, WarehouseConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { openDuckdbCopy } from './duckdb-copy.ts';
 import { openDuckdbWarehouse } from './duckdb-warehouse.ts';
 import { openMysqlWarehouse } from './mysql-warehouse.ts';
 import { createDatabase } from './own-tables.ts';
@@ -22,6 +23,10 @@ export function openWarehouse(config: WarehouseConfig, options: OpenOptions & Em
   const { statePath, publishEveryMs, log, patience } = options;
   return openDuckdbWarehouse({ path: config.path, statePath, publishEveryMs, nowMs: patience.nowMs, log });
 }
+
+/** For a look that waits for nothing: the embedded one as it was last left for readers. Throws LakeError. */
+export const openToRead = (config: WarehouseConfig, options: Omit<OpenOptions, 'patience'>): Promise<Warehouse> =>
+  config.engine === 'mysql' ? openMysqlWarehouse(config, options) : openDuckdbCopy(config.path);
 
 function openServer(config: MysqlConfig, options: OpenOptions): Promise<Warehouse> {
   const { log, patience, signal } = options;

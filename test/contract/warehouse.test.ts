@@ -338,6 +338,32 @@ for (const engine of ENGINES) {
       expect(await column(b, name, 'id')).toEqual([1, 4]);
     });
 
+    test('many rows go in at once as what they are, and one that is refused takes all of them along', async () => {
+      const { text, bytes, instant } = engine.sql;
+      const name = await table(`id INT PRIMARY KEY, v ${text}, b ${bytes}, n DECIMAL(20,3), d DOUBLE, moment ${instant}`);
+      const columns = ['id', 'v', 'b', 'n', 'd', 'moment'];
+      const rowOf = (id: number): SqlScalar[] => [
+        ...[String(id), `'\\\ufeff${id}?`, Uint8Array.of(id & 255, 0), `${id}.125`, '0.1', '2025-01-28 23:59:59.999999'],
+        'beyond the columns',
+      ];
+      const nothing: SqlScalar[] = ['9999', null, null, null, null, null];
+      const rows = [...Array.from({ length: 500 }, (_, id) => rowOf(id)), nothing];
+      await a.transaction(async (tx) => {
+        expect(await tx.insert({ table: name, columns, rows, tail: '' })).toBe(501);
+        const refused = tx.insert({ table: name, columns, rows: [rowOf(600), rowOf(0)], tail: '' });
+        expect((await failureOf(refused)).class).toBe('duplicate');
+        const wrong = ['601', null, null, 'no number', null, null];
+        expect((await failureOf(tx.insert({ table: name, columns, rows: [rowOf(602), wrong], tail: '' }))).class).toBe('row');
+        expect(await tx.insert({ table: name, columns, rows: [rowOf(603)], tail: '' })).toBe(1);
+      }, never);
+      const found = await b.run(sql(`SELECT * FROM ${name} WHERE id IN (7, 600, 601, 602, 603, 9999) ORDER BY id`), never);
+      const [seven, , last] = found;
+      expect(found.map((row) => row['id'])).toEqual([7, 603, 9999]);
+      expect([seven?.['v'], [...new Uint8Array(Buffer.from(seven?.['b'] as Uint8Array))]]).toEqual(["'\\\ufeff7?", [7, 0]]);
+      expect([seven?.['n'], seven?.['d'], String(seven?.['moment'])]).toEqual(['7.125', 0.1, '2025-01-28 23:59:59.999999']);
+      expect(last).toMatchObject({ v: null, b: null, n: null, d: null, moment: null });
+    });
+
     test('a table that is not there is missing', async () => {
       expect((await failureOf(a.run(sql('SELECT * FROM no_such_table'), never))).class).toBe('missing');
     });
