@@ -6,6 +6,7 @@ import { type CommandContext, oneOf } from '../commands/context.ts';
 import { feeds } from '../commands/feeds.ts';
 import { ingest } from '../commands/ingest.ts';
 import { query } from '../commands/query.ts';
+import { trace } from '../commands/trace.ts';
 import { verify } from '../commands/verify.ts';
 import { OVERRIDE_FLAGS } from '../config/overrides.ts';
 import { didYouMean } from '../config/suggest.ts';
@@ -23,7 +24,7 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, verify, query, feeds];
+const COMMANDS: readonly CommandSpec[] = [ingest, verify, trace, query, feeds];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */

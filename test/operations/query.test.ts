@@ -95,6 +95,8 @@ describe('the views', () => {
 
   test('a feed that nothing came to is an empty view with its columns', async () => {
     expect(await lines('SELECT count(*), count(id) FROM quiet')).toEqual(['0\t0']);
+    const types = "SELECT column_type FROM (DESCRIBE quiet) WHERE column_name IN ('id', 'text', 'kafka_key')";
+    expect(await lines(types)).toEqual(['BIGINT', 'VARCHAR', 'BLOB']);
     expect(await lines('SELECT count(*), count(kafka_offset) FROM guessed')).toEqual(['0\t0']);
     expect((await ask('FROM quiet')).stdout).toBe('id\ttext\tkafka_partition\tkafka_offset\tkafka_timestamp\tkafka_key\n');
   });
