@@ -54,7 +54,9 @@ export type ValueRules = {
 type Scalar = { readonly kind: JsonKind; readonly text: string; readonly shown: string };
 
 const SHOWN_MAX = 80;
-const shorten = (text: string): string => (text.length <= SHOWN_MAX ? text : `${text.slice(0, SHOWN_MAX)}…`);
+/** Never between the halves of a surrogate pair: no server takes one alone. */
+const shorten = (text: string): string =>
+  text.length <= SHOWN_MAX ? text : `${text.slice(0, SHOWN_MAX).replace(/[\ud800-\udbff]$/, '')}…`;
 
 export function convertValue(text: string, span: Span, type: FieldType, rules: ValueRules): Value {
   if (span.kind === 'null') return null;

@@ -112,4 +112,6 @@ test('a table refuses rows without their key, and names the value in at most 80 
   expect(decodeMessage('{"n":1}', plan)).toMatchObject({ field: 'id', reason: 'id: required, and missing or null' });
   const refused = decodeMessage(`{"id":"1","n":"${'x'.repeat(500)}"}`, plan);
   expect(refused).toMatchObject({ kind: 'refused', field: 'n', reason: `n: "${'x'.repeat(79)}… is no BIGINT` });
+  const halved = decodeMessage(`{"id":"1","n":"${'x'.repeat(78)}😀😀"}`, plan);
+  expect(halved).toMatchObject({ reason: `n: "${'x'.repeat(78)}… is no BIGINT` });
 });
