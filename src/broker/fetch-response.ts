@@ -15,11 +15,13 @@ export type Fetched = {
   readonly abortedTransactions: readonly AbortedTransaction[];
   /** Whether `records` still holds these bytes: the next response of the same connection is written over them. */
   readonly isCurrent: () => boolean;
+  /** Whether nothing else of the same response waits to be taken. */
+  readonly isLast: () => boolean;
 };
 
 export type FetchHooks = {
   /** Returns the ticket under which kafkajs will deliver these records. */
-  onRecords(fetched: Omit<Fetched, 'isCurrent'>): bigint;
+  onRecords(fetched: Omit<Fetched, 'isCurrent' | 'isLast'>): bigint;
   onOutOfRange(topic: string, partition: number): void;
   /** The end of the partition as the leader sees it; it goes back when the topic is created anew, or messages are lost. */
   onEnd(topic: string, partition: number, end: bigint): void;

@@ -41,7 +41,9 @@ export function createFetchTap(hooks: Omit<FetchHooks, 'onRecords' | 'onEnd'>): 
     return rewriteFetchResponse(frame, version, {
       onRecords: (records) => {
         const ticket = nextTicket++;
-        waiting.set(ticket, { ...records, isCurrent: () => connection.responses === mine });
+        const isCurrent = (): boolean => connection.responses === mine;
+        const isLast = (): boolean => !connection.held.some((held) => waiting.has(held));
+        waiting.set(ticket, { ...records, isCurrent, isLast });
         connection.held.push(ticket);
         return ticket;
       },

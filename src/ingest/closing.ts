@@ -92,7 +92,7 @@ export class Closing {
     const { membership, failed, changes, over, isLive } = this.options;
     try {
       const outcome = await work();
-      if (outcome.kind === 'committed') await membership.commitGroupOffsets(run, outcome.partitions);
+      if (outcome.kind === 'committed') membership.groupOffsets.follow(run, outcome.partitions);
       if (outcome.kind === 'read_again') await membership.readAgain(run);
     } catch (error) {
       failed(run, error);

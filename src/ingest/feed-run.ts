@@ -235,7 +235,9 @@ export class FeedRun {
 
   get due(): boolean {
     if (this.stage.batch === null) return false;
-    return isDue(this.stage.facts(), this.options.limits) || (this.options.eager && this.isAtEnd) || this.isReadAnew;
+    if (isDue(this.stage.facts(), this.options.limits) || this.isReadAnew) return true;
+    // What comes while one commits goes together: the warehouse takes two small batches no faster than one.
+    return this.options.eager && this.isAtEnd && !this.commits.busy;
   }
 
   private get isReadAnew(): boolean {

@@ -6,6 +6,7 @@ import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Changes, serial } from './changes.ts';
 import type { FeedRun } from './feed-run.ts';
+import { GroupOffsets } from './group-offsets.ts';
 
 export type MembershipOptions = {
   readonly consumer: () => GroupConsumer;
@@ -14,6 +15,7 @@ export type MembershipOptions = {
   readonly over: () => boolean;
   readonly failed: (run: FeedRun, error: unknown) => void;
   readonly changes: Changes;
+  readonly nowMs: () => number;
   readonly log: Log;
 };
 
@@ -24,9 +26,11 @@ export class Membership {
   private readonly options: MembershipOptions;
   private readonly inOrder = serial();
   private newest = 0;
+  readonly groupOffsets: GroupOffsets;
 
   constructor(options: MembershipOptions) {
     this.options = options;
+    this.groupOffsets = new GroupOffsets(options);
   }
 
   /** The group gave us exactly these. Returns where to read each from; empty when a newer assignment has come meanwhile. */
@@ -73,18 +77,6 @@ export class Membership {
     }
   }
 
-  async commitGroupOffsets(run: FeedRun, partitions: readonly number[]): Promise<void> {
-    const { positions } = run.target.state();
-    const { topic } = run.feed;
-    const offsets = partitions.flatMap((partition) => {
-      const offset = positions.get(partition)?.position;
-      return offset === undefined
-        ? []
-        : [[partitionKey({ topic, partition }), { partition: { topic, partition }, offset }] as const];
-    });
-    await this.options.consumer().commitGroupOffsets(new Map(offsets));
-  }
-
   private async resume(
     run: FeedRun,
     partitions: readonly number[],
@@ -99,7 +91,7 @@ export class Membership {
       if (partitions.length === 0 || overtaken()) return new Map();
       try {
         const seeks = await run.resume(partitions);
-        await this.commitGroupOffsets(run, partitions);
+        this.groupOffsets.follow(run, partitions);
         return seeks;
       } catch (error) {
         if (!(error instanceof LakeError) || error.code !== 'kafka_unreachable') {

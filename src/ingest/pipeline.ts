@@ -111,6 +111,7 @@ class Pipeline {
       over: () => this.over(),
       failed: (run, error) => this.failed(run, error),
       changes,
+      nowMs: options.nowMs,
       log,
     });
     this.closing = new Closing({
@@ -147,6 +148,7 @@ class Pipeline {
       this.finished = true;
       clearInterval(ticker);
       stop.removeEventListener('abort', stopped);
+      await this.membership.groupOffsets.send();
       await this.consumer.stop().catch(() => undefined);
     }
     if (this.fatal !== null) throw this.fatal;
@@ -174,7 +176,8 @@ class Pipeline {
     if (!run || !this.isLive(run) || this.stopping) return;
     try {
       if (run.take(fetched, fetchedOffset)) this.consumer.leaveAlone(fetched);
-      this.closing.closeDue(run);
+      // The rest of a response would be left to the next batch.
+      if (fetched.isLast()) this.closing.closeDue(run);
     } catch (error) {
       this.failed(run, error);
     }
@@ -189,6 +192,7 @@ class Pipeline {
     }
     const heavy = toRelieve(this.live(), this.options.budget);
     if (heavy) this.closing.commit(heavy).catch(() => undefined);
+    this.membership.groupOffsets.sendDue();
     this.report();
     if (++this.ticks % REFRESH_TICKS === 0) this.refresh().catch((error) => this.die(error));
     this.options.changes.notify();
@@ -260,12 +264,8 @@ class Pipeline {
     }
     if (this.failures.has(run.feed.name)) return;
     this.failures.set(run.feed.name, error);
-    this.options.log.error('feed_stopped', {
-      feed: run.feed.name,
-      target: run.target.name,
-      code: error.code,
-      reason: error.message,
-    });
+    const { code, message: reason } = error;
+    this.options.log.error('feed_stopped', { feed: run.feed.name, target: run.target.name, code, reason });
     for (const partition of run.reading.keys()) this.consumer.leaveAlone({ topic: run.feed.topic, partition });
     run.drop().catch((dropError) => this.die(dropError));
     this.options.changes.notify();

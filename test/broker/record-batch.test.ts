@@ -261,9 +261,9 @@ describe('a fetch response', () => {
   );
 
   test.each([4, 5, 6, 7, 8, 9, 10, 11])('of version %d gives up its records for a ticket at their last offset', (version) => {
-    const taken: Omit<Fetched, 'isCurrent'>[] = [];
+    const taken: Omit<Fetched, 'isCurrent' | 'isLast'>[] = [];
     const hooks = {
-      onRecords: (fetched: Omit<Fetched, 'isCurrent'>) => BigInt(taken.push(fetched)) + 76n,
+      onRecords: (fetched: Omit<Fetched, 'isCurrent' | 'isLast'>) => BigInt(taken.push(fetched)) + 76n,
       onOutOfRange: () => {},
       onUnknownTopic: () => {},
       onEnd: () => {},
