@@ -62,7 +62,7 @@ async function applyRows(tx: Tx, commit: BatchCommit, fact: FactTable): Promise<
       await insertAll(tx, commit, insertDimension(warehouse.dialect, dimension), rows.dimensions[index]);
 }
 
-type Insert = Omit<RowsInsert, 'rows'> & {
+type Insert = Omit<RowsInsert, 'rows' | 'next'> & {
   /** null: no message can be blamed for a row that is refused. */
   readonly at: CoordinatesAt | null;
 };
@@ -225,9 +225,11 @@ async function insertAll(tx: Tx, { warehouse }: BatchCommit, { at, ...into }: In
   const limits = { rowsMax: warehouse.dialect.insertRowsMax, bytesMax: warehouse.statementBytesMax / 2 };
   const bisect = at && new Bisect(tx, at, into);
   for await (const slice of rows.slices()) {
-    for (const some of statementsOf(slice, limits)) {
-      if (!bisect) await tx.insert({ ...into, rows: some });
-      else if (!bisect.isFull) await bisect.insert(some);
+    const parts = [...statementsOf(slice, limits)];
+    for (const [index, some] of parts.entries()) {
+      const next = parts[index + 1];
+      if (!bisect) await tx.insert({ ...into, rows: some, next });
+      else if (!bisect.isFull) await bisect.insert(some, next);
     }
     if (bisect?.isFull) break;
   }

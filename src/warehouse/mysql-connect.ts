@@ -6,8 +6,8 @@ import type { Connection, ConnectionOptions } from 'mysql2';
 import type { MysqlConfig } from '../config/config.ts';
 import { assert, LakeError } from '../errors.ts';
 import { classify } from './mysql-error.ts';
-import { statementText } from './mysql-text.ts';
-import { type Engine, type Row, type Statement, WarehouseFailure } from './warehouse.ts';
+import { commandTexts } from './mysql-text.ts';
+import { type Engine, type Row, type RowsInsert, type Statement, WarehouseFailure } from './warehouse.ts';
 
 /** A process that sleeps in the middle of a transaction holds its locks no longer; the pool lets go of idle connections before. */
 const ASLEEP_S_MAX = 10;
@@ -37,7 +37,7 @@ export type MysqlSession = {
   readonly statementBytesMax: number;
   readonly alive: () => boolean;
   /** Throws WarehouseFailure; LakeError `aborted` when the signal ends it, and then the connection is gone as well. */
-  readonly run: (statement: Statement, signal: AbortSignal | null, msMax?: number) => Promise<Answer>;
+  readonly run: (command: Statement | RowsInsert, signal: AbortSignal | null, msMax?: number) => Promise<Answer>;
   /** Leaves at once; the server rolls back what is open. */
   readonly drop: () => void;
   /** Says goodbye first, so that the server does not count and log a client that broke off. */
@@ -139,14 +139,19 @@ export async function connectMysql(
     const version = String(rows[0]?.['version']);
     const statementBytesMax = Number(rows[0]?.['packet']) - PACKET_OVERHEAD_BYTES;
     assert(statementBytesMax >= 0, 'the server names its largest packet');
+    const texts = commandTexts(statementBytesMax);
     return {
       engine: /mariadb/i.test(version) ? 'mariadb' : 'mysql',
       version,
       statementBytesMax,
       alive: link.alive,
-      run: async (statement, signal, msMax = more.statementMsMax) => {
+      run: async (command, signal, msMax = more.statementMsMax) => {
         if (signal?.aborted) throw aborted();
-        return await link.query(statementText(statement, statementBytesMax), { ...limit, signal, msMax });
+        const text = texts.of(command);
+        const answer = link.query(text, { ...limit, signal, msMax });
+        // It is on its way; what comes after it is written meanwhile.
+        texts.prepare(command);
+        return await answer;
       },
       drop: link.drop,
       quit: link.quit,

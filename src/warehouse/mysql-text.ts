@@ -5,7 +5,7 @@
 // NO_BACKSLASH_ESCAPES whose character set is utf8mb4 (mysql-connect sets both).
 
 import { assert } from '../errors.ts';
-import { type SqlScalar, type Statement, WarehouseFailure } from './warehouse.ts';
+import { type RowsInsert, type SqlScalar, type Statement, WarehouseFailure } from './warehouse.ts';
 
 const [QUOTE, DOUBLE_QUOTE, BACKTICK, QUESTION] = [39, 34, 96, 63];
 
@@ -46,11 +46,53 @@ function literal(value: SqlScalar): string {
 }
 
 /** Throws `row` for a text that no character set holds (half of a pair), `packet` when it is more than `bytesMax`. */
-export function statementText({ text, values }: Statement, bytesMax: number): string {
+function statementText({ text, values }: Statement, bytesMax: number): string {
   const between = pieces(text);
   assert(between.length === values.length + 1, `a statement has ${between.length - 1} places for ${values.length} values`);
   let whole = between[0] ?? '';
   for (const [index, value] of values.entries()) whole += literal(value) + between[index + 1];
+  return sendable(whole, bytesMax);
+}
+
+/** Throws as `statementText`. Rows are written where they stand: placeholders for 10,000 values take three times as long. */
+function insertText({ table, columns, rows, tail }: RowsInsert, bytesMax: number): string {
+  let whole = `INSERT INTO ${table} (${columns.join(', ')}) VALUES `;
+  for (const [row, values] of rows.entries()) {
+    whole += row === 0 ? '(' : ', (';
+    for (let column = 0; column < columns.length; column++) {
+      const value = values[column];
+      assert(value !== undefined, `a row for ${table} has no value for ${columns[column]}`);
+      whole += column === 0 ? literal(value) : `, ${literal(value)}`;
+    }
+    whole += ')';
+  }
+  return sendable(whole + tail, bytesMax);
+}
+
+/** The texts of one connection's commands, one of them made ahead. */
+export function commandTexts(bytesMax: number) {
+  let ready: { readonly rows: RowsInsert['rows']; readonly text: string } | null = null;
+  return {
+    /** Throws as `statementText`. */
+    of: (command: Statement | RowsInsert): string => {
+      if (!('rows' in command)) return statementText(command, bytesMax);
+      const text = ready?.rows === command.rows ? ready.text : insertText(command, bytesMax);
+      ready = null;
+      return text;
+    },
+    /** What it says comes next; a text that cannot be made is told when its turn comes. */
+    prepare: (command: Statement | RowsInsert): void => {
+      if (!('rows' in command) || !command.next) return;
+      try {
+        ready = { rows: command.next, text: insertText({ ...command, rows: command.next }, bytesMax) };
+      } catch (error) {
+        if (!(error instanceof WarehouseFailure)) throw error;
+      }
+    },
+  };
+}
+
+function sendable(whole: string, bytesMax: number): string {
   if (!whole.isWellFormed()) throw new WarehouseFailure('row', 'a text holds half of a surrogate pair', { number: 1366 });
   const bytes = Buffer.byteLength(whole);
   // A server that is sent more closes the connection, mostly before its 1153 is read.

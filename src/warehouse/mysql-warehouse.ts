@@ -101,11 +101,11 @@ function createTx(session: MysqlSession, signal: AbortSignal) {
     if (ended !== null) throw ended;
     if (signal.aborted) throw aborted();
   };
-  const send = async (statement: Statement) => {
+  const send = async (command: Statement | RowsInsert) => {
     assert(open, 'a statement after the end of its transaction');
     check();
     try {
-      return await session.run(statement, signal);
+      return await session.run(command, signal);
     } catch (error) {
       if (!(error instanceof WarehouseFailure) || error.class === 'retry' || !session.alive()) ended = error;
       throw error;
@@ -114,7 +114,7 @@ function createTx(session: MysqlSession, signal: AbortSignal) {
   const tx: Tx = {
     change: async (statement) => (await send(statement)).matched,
     rows: async (statement) => (await send(statement)).rows,
-    insert: async (insert) => (await send(insertStatement(insert))).matched,
+    insert: async (insert) => (await send(insert)).matched,
   };
   return {
     tx,
@@ -122,14 +122,6 @@ function createTx(session: MysqlSession, signal: AbortSignal) {
     close: () => {
       open = false;
     },
-  };
-}
-
-function insertStatement({ table, columns, rows, tail }: RowsInsert): Statement {
-  const row = `(${columns.map(() => '?').join(', ')})`;
-  return {
-    text: `INSERT INTO ${table} (${columns.join(', ')}) VALUES ${rows.map(() => row).join(', ')}${tail}`,
-    values: rows.flatMap((values) => values.slice(0, columns.length)),
   };
 }
 

@@ -32,18 +32,18 @@ export class Bisect {
   triedCount = 0;
   private readonly tx: Tx;
   private readonly at: CoordinatesAt;
-  private readonly into: Omit<RowsInsert, 'rows'>;
+  private readonly into: Omit<RowsInsert, 'rows' | 'next'>;
 
-  constructor(tx: Tx, at: CoordinatesAt, into: Omit<RowsInsert, 'rows'>) {
+  constructor(tx: Tx, at: CoordinatesAt, into: Omit<RowsInsert, 'rows' | 'next'>) {
     this.tx = tx;
     this.at = at;
     this.into = into;
   }
 
-  /** Inserts what the server takes of these rows, and remembers the others. */
-  async insert(rows: readonly Values[]): Promise<void> {
+  /** Inserts what the server takes of these rows, and remembers the others. `next` comes after them. */
+  async insert(rows: readonly Values[], next?: readonly Values[]): Promise<void> {
     try {
-      await this.tx.insert({ ...this.into, rows });
+      await this.tx.insert({ ...this.into, rows, next });
       this.triedCount += rows.length;
     } catch (error) {
       if (!isRefusal(error)) throw error;

@@ -56,6 +56,8 @@ export type RowsInsert = {
   readonly columns: readonly string[];
   /** Values beyond the columns are not inserted. */
   readonly rows: readonly Values[];
+  /** What the next insert of this kind will bring: an engine may make it ready while the server works on these. */
+  readonly next?: readonly Values[] | undefined;
   /** What follows the rows: what to do when one is there already. */
   readonly tail: string;
 };
