@@ -70,28 +70,22 @@ async function own(folder: string, command: readonly string[]): Promise<Started>
   return { measured, ...v.parse(reported, JSON.parse(measured.stdout.trim().split('\n').at(-1) ?? '')) };
 }
 
+export const streamFeed = (topic: string) => ({
+  feed_name: 'customer_events',
+  topic,
+  feed_type: 'stream',
+  destination: 'data_lake',
+  event_time: 'timestamp',
+  schema: {
+    fields: { customer_id: 'VARCHAR', event: 'VARCHAR', amount: 'DECIMAL(15,2)', session: 'VARCHAR', timestamp: 'TIMESTAMP' },
+  },
+});
+
 async function runLake({ folder, topic, bench }: Start): Promise<Started> {
   const config = {
     kafka: { bootstrap_servers: bench.bootstrap.split(','), group_id: `bench.lake.${crypto.randomUUID()}` },
     lake: { path: join(folder, 'out') },
-    feeds: [
-      {
-        feed_name: 'customer_events',
-        topic: topic.name,
-        feed_type: 'stream',
-        destination: 'data_lake',
-        event_time: 'timestamp',
-        schema: {
-          fields: {
-            customer_id: 'VARCHAR',
-            event: 'VARCHAR',
-            amount: 'DECIMAL(15,2)',
-            session: 'VARCHAR',
-            timestamp: 'TIMESTAMP',
-          },
-        },
-      },
-    ],
+    feeds: [streamFeed(topic.name)],
   };
   writeFileSync(join(folder, 'feeds.json'), JSON.stringify(config));
   const command = [bench.lakePath, 'ingest', '--until-caught-up', '--mode', 'lake', '--log-format', 'json', ...bench.lakeFlags];
