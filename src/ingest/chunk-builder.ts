@@ -4,9 +4,9 @@
 import { isUtf8 } from 'node:buffer';
 import { type RecordParts, type RecordSink, readHeaders } from '../broker/record-batch.ts';
 import { assert } from '../errors.ts';
+import type { DeadLetter } from '../model/memory-batch.ts';
 import type { Chunk } from './chunk.ts';
 import { encodedKeys, grown, headersJson, KEY_PRESENT, SEPARATOR, splitByUtf8 } from './chunk-bytes.ts';
-import type { DeadLetter } from './decode-exact.ts';
 import type { Tombstone } from './tombstones.ts';
 
 /** A chunk closes at this many bytes of values or messages: enough to amortise a statement, small enough for the cache and the budget. */

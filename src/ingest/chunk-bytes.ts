@@ -1,8 +1,8 @@
 // The byte work of chunks that is not done for every message: growing, keys that are no text, values that are not UTF-8.
 
 import { isUtf8 } from 'node:buffer';
+import type { DeadLetter } from '../model/memory-batch.ts';
 import type { Chunk } from './chunk.ts';
-import type { DeadLetter } from './decode-exact.ts';
 
 export const SEPARATOR = 0x1e;
 /** 'k' before a key that is there, so that an empty key and no key differ. */

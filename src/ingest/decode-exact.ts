@@ -2,25 +2,8 @@
 
 import { type ColumnValues, type Connection, fillTempTable, run } from '../duckdb/connection.ts';
 import type { StagedBatch } from '../model/batch.ts';
+import type { Coordinates, DeadLetter, DecodedRow } from '../model/memory-batch.ts';
 import * as sql from './decode-sql.ts';
-
-/** A message that could not become a row, as stage or decode found it. */
-export type DeadLetter = {
-  readonly partition: number;
-  readonly offset: bigint;
-  readonly timestampMs: bigint;
-  readonly key: Uint8Array | null;
-  /** null: a tombstone whose key is no key of the table. */
-  readonly value: Uint8Array | null;
-  readonly headers: string | null;
-  readonly field: string | null;
-  readonly reason: string;
-};
-
-type Coordinates = Pick<DeadLetter, 'partition' | 'offset' | 'timestampMs' | 'key' | 'headers'>;
-
-/** `timestampMs` is the one that the row carries. */
-export type DecodedRow = { readonly message: Coordinates; readonly document: string };
 
 /** Takes rows into a staged table of this shape. Throws engine_failed. */
 export async function appendDecoded(
@@ -34,7 +17,7 @@ export async function appendDecoded(
     count: decoded.length,
     columns: {
       ...coordinates(decoded.map(({ message }) => message)),
-      _doc: { type: 'VARCHAR', values: decoded.map(({ document }) => document) },
+      _doc: { type: 'VARCHAR', values: decoded.map(({ values }) => sql.documentOf(shape, values)) },
     },
   });
   await run(connection, sql.decodedInsertSql(shape, table));

@@ -9,9 +9,10 @@ import { decodeMessage, type MessagePlan, messagePlan } from '../model/convert.t
 import { isZone } from '../model/convert-time.ts';
 import type { Feed } from '../model/feed.ts';
 import { isKafkaTime, wrongTime } from '../model/kafka-time.ts';
+import type { DeadLetter, DecodedRow } from '../model/memory-batch.ts';
 import type { Chunk } from './chunk.ts';
 import { type ChunkMessage, messagesAt, unknownNames } from './chunk-read.ts';
-import { appendDeadLetters, appendDecoded, type DeadLetter, type DecodedRow } from './decode-exact.ts';
+import { appendDeadLetters, appendDecoded } from './decode-exact.ts';
 import { type FastPlan, fastPlan } from './decode-fast.ts';
 import * as sql from './decode-sql.ts';
 import { mayBeHostile } from './hostile-text.ts';
@@ -124,7 +125,7 @@ export async function decodeChunk(
   return { rows, fastRows, fastError, deadLetters, drift: unknownNames(chunk, plan.message.known, plan.names) };
 }
 
-const allOf = (chunk: Chunk): number[] => Array.from({ length: chunk.count }, (_, index) => index);
+export const allOf = (chunk: Chunk): number[] => Array.from({ length: chunk.count }, (_, index) => index);
 
 /** Takes in what DuckDB is sure about, and gives the indexes of the other messages. */
 async function decodeFast(
@@ -183,7 +184,11 @@ async function tryInsert(
   }
 }
 
-function decodeExactly(plan: DecodePlan, group: readonly ChunkMessage[]): { decoded: DecodedRow[]; letters: DeadLetter[] } {
+/** All of them, by model/convert. */
+export function decodeExactly(
+  plan: DecodePlan,
+  group: readonly ChunkMessage[],
+): { decoded: DecodedRow[]; letters: DeadLetter[] } {
   const decoded: DecodedRow[] = [];
   const letters: DeadLetter[] = [];
   for (const message of group) {
@@ -193,7 +198,7 @@ function decodeExactly(plan: DecodePlan, group: readonly ChunkMessage[]): { deco
     if (result.kind === 'row')
       decoded.push({
         message: { ...message, timestampMs: message.effectiveMs },
-        document: sql.documentOf(plan.shape, result.values),
+        values: result.values,
       });
     else letters.push({ ...message, field: result.field, reason: result.reason });
   }

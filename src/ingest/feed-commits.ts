@@ -5,7 +5,7 @@
 import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
-import { type CommitAnswer, offsetsOf, type StagedBatch, type WrittenBatch } from '../model/batch.ts';
+import { type ClosedBatch, type CommitAnswer, offsetsOf, type WrittenBatch } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
@@ -186,7 +186,7 @@ export class FeedCommits {
 
   /** DESIGN §6, for what decodes well and does not fit into the target: said before anything of it becomes a dead letter. Nothing is
    *  remembered in the log, for the other target may have no such trouble. */
-  private judge({ rows, triedCount }: CommitAnswer & { kind: 'refused' }, batch: StagedBatch, atMs: number): void {
+  private judge({ rows, triedCount }: CommitAnswer & { kind: 'refused' }, batch: ClosedBatch, atMs: number): void {
     const { feed, target, nowMs } = this.options;
     const count = { atMs, messages: triedCount + batch.deadLetters, refused: rows.length + batch.deadLetters };
     const verdict = judgeRefusals([...this.refusals, count], feed.deadLettersMaxRatio, nowMs());
@@ -218,7 +218,7 @@ export class FeedCommits {
     return { kind: 'committed', partitions: ranges.map(({ partition }) => partition) };
   }
 
-  private async write(): Promise<{ written: WrittenBatch; batch: StagedBatch; open: OpenBatch } | 'read_again' | null> {
+  private async write(): Promise<{ written: WrittenBatch; batch: ClosedBatch; open: OpenBatch } | 'read_again' | null> {
     const { stage, flush, target, changes } = this.options;
     this.writing = true;
     this.writingBytes = stage.facts().bytes;
@@ -279,7 +279,7 @@ export class FeedCommits {
   }
 
   /** DESIGN §6: a wrong schema is noticed before the refused messages are committed. */
-  private async stop(batch: StagedBatch, { messages, refused }: Omit<RefusalCount, 'atMs'>): Promise<LakeError> {
+  private async stop(batch: ClosedBatch, { messages, refused }: Omit<RefusalCount, 'atMs'>): Promise<LakeError> {
     const { feed, target, control, signal } = this.options;
     const reason = `${refused} of the last ${messages} messages do not fit its schema`;
     for (let attempt = 1; attempt <= CONFLICTS_MAX; attempt++) {

@@ -27,7 +27,7 @@ export type TargetParts = {
 export type TargetKind = {
   readonly name: Target['name'];
   readonly groupId: string;
-  /** Whether a batch closes as soon as Kafka has nothing more at hand. */
+  /** Whether a batch closes as soon as Kafka has nothing more at hand; it is then often small, and may stay in memory. */
   readonly eager: boolean;
   /** How far a batch may grow beyond the configuration's while there is more at hand. */
   readonly growth: { readonly messages: number; readonly bytes: number };

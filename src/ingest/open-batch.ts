@@ -2,6 +2,7 @@
 
 import { assert } from '../errors.ts';
 import { newProgress, type PartitionProgress } from '../model/batch.ts';
+import type { MemoryBatch } from '../model/memory-batch.ts';
 import type { Offset } from '../model/offsets.ts';
 import type { DecodePlan, StagedTables } from './decode.ts';
 
@@ -16,6 +17,8 @@ export type OpenBatch = {
   readonly progress: Map<number, PartitionProgress>;
   readonly drift: Set<string>;
   tables: StagedTables | null;
+  /** In the place of the tables, once a batch that is small is closed. */
+  memory: MemoryBatch | null;
   /** While the schema is not known: the chunk that it is inferred from, which the others wait for. */
   first: Promise<void> | null;
   /** Made once, by whichever chunk comes first. */

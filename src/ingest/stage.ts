@@ -6,17 +6,16 @@ import type { Fetched } from '../broker/fetch-response.ts';
 import { type RecordParts, readRecords } from '../broker/record-batch.ts';
 import { type Connection, run } from '../duckdb/connection.ts';
 import { assert } from '../errors.ts';
-import { type BatchFacts, type StagedBatch, toRange } from '../model/batch.ts';
+import { type BatchFacts, type ClosedBatch, toRange } from '../model/batch.ts';
 import { isKafkaTime, KAFKA_MS_MIN } from '../model/kafka-time.ts';
 import type { LastMessage } from '../model/log-entry.ts';
 import { later, toOffset } from '../model/offsets.ts';
 import { type BuiltChunk, ChunkBuilder } from './chunk-builder.ts';
-import { createStagedTables, decodeChunk, type StagedTables } from './decode.ts';
-import { appendDeadLetters } from './decode-exact.ts';
+import { createStagedTables, type DecodePlan, type StagedTables } from './decode.ts';
+import { type DecodedChunk, decodeToMemory, decodeToTables, fitsMemory } from './decode-batch.ts';
 import { assertSame, LastSeen, messageOf } from './last-message.ts';
 import { countDeadLetters, type InForce, type OpenBatch, progressIn, progressOf } from './open-batch.ts';
 import { RefusedOffsets } from './refused-offsets.ts';
-import { appendTombstones } from './tombstones.ts';
 
 /** The schema grew while this batch was filling: it is dropped, and its messages are read again. */
 export class SchemaGrown extends Error {}
@@ -37,6 +36,8 @@ export type StageOptions = {
   readonly eventTime: string | null;
   /** Of a table: the largest message timestamp before a partition's position; null: a stream. */
   readonly highestMs: ((partition: number) => number | null) | null;
+  /** Whether the target takes batches that are in memory. */
+  readonly takesMemory: boolean;
   readonly newId: () => string;
   readonly nowMs: () => number;
   readonly decode: WorkQueue;
@@ -104,11 +105,8 @@ export class Stage {
     };
     const sink = {
       record: (bytes: Buffer, part: RecordParts): void => {
-        if (part.offset < from) {
-          if (part.offset === checkAt) isSame(bytes, part);
-          return;
-        }
         if (part.offset === checkAt) isSame(bytes, part);
+        if (part.offset < from) return;
         if (limit.beforeMs !== null && part.timestampMs >= limit.beforeMs && part.offset < end) end = part.offset;
         if (part.offset >= end) return;
         progress.messages++;
@@ -133,8 +131,8 @@ export class Stage {
   }
 
   /** Hands the open batch over when all of it is decoded; the next `take` opens another. null: nothing to commit. */
-  async close(): Promise<{ batch: StagedBatch; open: OpenBatch } | null> {
-    this.seal();
+  async close(): Promise<{ batch: ClosedBatch; open: OpenBatch } | null> {
+    this.seal({ isLast: true });
     const { open, decoding, generation } = this;
     if (!open) return null;
     this.open = null;
@@ -147,8 +145,8 @@ export class Stage {
       if (given === false) return null;
       throw given.error;
     }
-    const tables = open.tables;
-    assert(tables || open.rows + open.deadLetters === 0, 'rows without tables');
+    const { tables, memory } = open;
+    assert(tables || memory || open.rows + open.deadLetters === 0, 'rows without tables');
     const ranges = [...open.progress.values()].filter(({ start, end }) => end > start).map(toRange);
     if (ranges.length === 0) return null;
     for (const range of ranges) assert(range.rows >= 0, `partition ${range.partition} decoded more rows than messages`);
@@ -156,7 +154,7 @@ export class Stage {
     const { id, rows, deadLetters, bytes } = open;
     const { feed, topic, eventTime } = this.options;
     const inForce = open.inForce ?? this.options.inForce();
-    const batch: StagedBatch = {
+    const batch: ClosedBatch = {
       id,
       feed,
       topic,
@@ -165,6 +163,7 @@ export class Stage {
       schemaVersion: inForce?.plan.schemaVersion ?? 0,
       ranges,
       tables: tables ?? { rows: '', deadLetters: '', tombstones: null },
+      memory,
       rows,
       deadLetters,
       bytes,
@@ -202,6 +201,7 @@ export class Stage {
       progress: new Map(),
       drift: new Set(),
       tables: null,
+      memory: null,
       first: null,
       making: null,
       messages: 0,
@@ -217,20 +217,21 @@ export class Stage {
     if (part.valueLength < 0) this.builder.tombstone(bytes, part);
     else if (reason !== null) this.builder.refuse(bytes, part, reason);
     else this.builder.record(bytes, part);
-    if (this.builder.full) this.seal();
+    if (this.builder.full) this.seal({ isLast: false });
   }
 
   /** Queues the chunk so far for decoding. */
-  private seal(): void {
+  private seal({ isLast }: { readonly isLast: boolean }): void {
     const { open, generation } = this;
     if (!open || this.builder.bytes === 0) return;
     const built = this.builder.build();
+    const isWhole = isLast && open.bytes === 0;
     this.pendingBytes += built.bytes;
     open.bytes += built.bytes;
     this.options.sealed(built.bytes);
     const work = async (): Promise<void> => {
       if (generation !== this.generation) return;
-      await this.decodeInto(open, built);
+      await this.decodeInto(open, built, isWhole);
     };
     // Chunks are decoded beside each other, and beside those of the batch before.
     const ready = open.inForce ? Promise.resolve() : (open.first ?? this.decoding);
@@ -250,30 +251,27 @@ export class Stage {
     );
   }
 
-  private async decodeInto(open: OpenBatch, { chunk, refused, tombstones }: BuiltChunk): Promise<void> {
+  private async decodeInto(open: OpenBatch, built: BuiltChunk, isWhole: boolean): Promise<void> {
+    const { chunk } = built;
     const { plan } = await this.schemaFor(open, chunk);
-    await this.options.decode(async (connection) => {
+    const decoded =
+      isWhole && this.options.takesMemory && fitsMemory(plan, built)
+        ? toMemory(open, plan, built)
+        : await this.toTables(open, plan, built);
+    open.rows += decoded.rows;
+    if (decoded.fastError) this.options.slowed(decoded.fastError);
+    for (const [partition, count] of decoded.deadLetters) countDeadLetters(open, partition, count);
+    for (const [partition, count] of decoded.deadTombstones) progressIn(open, partition).tombstones -= count;
+    for (const name of decoded.drift) open.drift.add(name);
+    const mayGrow = decoded.anyRefused || (decoded.drift.length > 0 && plan.names === 'all');
+    if (chunk && mayGrow && (await this.options.widen(chunk.values))) throw new SchemaGrown();
+  }
+
+  private toTables(open: OpenBatch, plan: DecodePlan, built: BuiltChunk): Promise<DecodedChunk> {
+    return this.options.decode(async (connection) => {
       open.making ??= createStagedTables(connection, plan, `batch_${open.id}`);
-      const tables = await open.making;
-      open.tables = tables;
-      if (refused.length > 0) {
-        await appendDeadLetters(connection, plan, tables, refused);
-        for (const { partition } of refused) countDeadLetters(open, partition, 1);
-      }
-      if (tombstones.length > 0) {
-        for (const [partition, count] of await appendTombstones(connection, plan, tables, tombstones)) {
-          countDeadLetters(open, partition, count);
-          progressIn(open, partition).tombstones -= count;
-        }
-      }
-      if (!chunk) return;
-      const decoded = await decodeChunk(connection, plan, chunk, tables);
-      open.rows += decoded.rows;
-      if (decoded.fastError) this.options.slowed(String(decoded.fastError));
-      for (const [partition, count] of decoded.deadLetters) countDeadLetters(open, partition, count);
-      for (const name of decoded.drift) open.drift.add(name);
-      const mayGrow = decoded.deadLetters.size > 0 || (decoded.drift.length > 0 && plan.names === 'all');
-      if (mayGrow && (await this.options.widen(chunk.values))) throw new SchemaGrown();
+      open.tables = await open.making;
+      return decodeToTables(connection, plan, built, open.tables);
     });
   }
 
@@ -287,6 +285,12 @@ export class Stage {
     open.inForce = inForce;
     return inForce;
   }
+}
+
+function toMemory(open: OpenBatch, plan: DecodePlan, built: BuiltChunk): DecodedChunk {
+  const { memory, decoded } = decodeToMemory(plan, built);
+  open.memory = memory;
+  return decoded;
 }
 
 /** All have ended, whichever way; then the first failure counts. */

@@ -157,6 +157,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
       topic: feed.topic,
       eventTime: feed.eventTime,
       highestMs: feed.type === 'table' ? (partition) => target.state().positions.get(partition)?.timestampMsMax ?? null : null,
+      takesMemory: targets.eager,
       newId,
       nowMs,
       decode,

@@ -2,7 +2,7 @@
 // Invariant: what a target answers as its positions is durable, with all rows and dead letters before them.
 
 import type { Connection } from '../duckdb/connection.ts';
-import type { CommitAnswer, Published, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
+import type { ClosedBatch, CommitAnswer, Published, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { SealOrder } from '../model/cut.ts';
 import type { Gap } from '../model/log-entry.ts';
 import type { TableRebuild } from '../model/rebuild.ts';
@@ -16,7 +16,7 @@ export type Target = {
   state(): TargetState;
   refresh(): Promise<TargetState>;
   /** Takes a batch out of its staged tables, which are not needed afterwards. Nothing of it is visible yet. */
-  write(connection: Connection, batch: StagedBatch): Promise<WrittenBatch>;
+  write(connection: Connection, batch: ClosedBatch): Promise<WrittenBatch>;
   /** Whether what was applied should become durable now; false but for tables in the lake. */
   publishDue(nowMs: number): boolean;
   /** Makes durable what was applied. null: nothing was, which is always so but for tables in the lake. */

@@ -5,12 +5,14 @@ import type { Connection } from '../duckdb/connection.ts';
 import { assert } from '../errors.ts';
 import { type Column, DAY_COLUMN, duckdbType } from '../model/columns.ts';
 import { decodeKey, type MessagePlan } from '../model/convert.ts';
+import type { Value } from '../model/convert-value.ts';
 import type { Feed } from '../model/feed.ts';
 import { isKafkaTime, wrongTime } from '../model/kafka-time.ts';
+import type { DeadLetter, DecodedRow } from '../model/memory-batch.ts';
 import { textOf } from './chunk-read.ts';
 import type { DecodePlan, StagedTables } from './decode.ts';
-import { appendDeadLetters, appendDecoded, type DeadLetter, type DecodedRow } from './decode-exact.ts';
-import { documentOf, type RowShape } from './decode-sql.ts';
+import { appendDeadLetters, appendDecoded } from './decode-exact.ts';
+import type { RowShape } from './decode-sql.ts';
 
 export type Tombstone = Pick<DeadLetter, 'partition' | 'offset' | 'timestampMs' | 'key' | 'headers'> & {
   /** The partition's largest timestamp up to this message. */
@@ -50,14 +52,7 @@ export async function appendTombstones(
   tables: StagedTables,
   tombstones: readonly Tombstone[],
 ): Promise<ReadonlyMap<number, number>> {
-  const decoded: DecodedRow[] = [];
-  const letters: DeadLetter[] = [];
-  for (const tombstone of tombstones) {
-    const result = decodeTombstone(plan, tombstone);
-    if (typeof result === 'string')
-      decoded.push({ message: { ...tombstone, timestampMs: tombstone.effectiveMs }, document: result });
-    else letters.push({ ...tombstone, value: null, ...result });
-  }
+  const { decoded, letters } = decodeTombstones(plan, tombstones);
   assert(decoded.length === 0 || (plan.tombstones && tables.tombstones), 'tombstones without a table for them');
   if (plan.tombstones && tables.tombstones) await appendDecoded(connection, plan.tombstones.shape, tables.tombstones, decoded);
   await appendDeadLetters(connection, plan, tables, letters);
@@ -66,11 +61,28 @@ export async function appendTombstones(
   return refused;
 }
 
-/** Its document, or why it is none. */
-function decodeTombstone(plan: DecodePlan, tombstone: Tombstone): string | Pick<DeadLetter, 'field' | 'reason'> {
+/** `values` are those of the key. */
+export function decodeTombstones(
+  plan: DecodePlan,
+  tombstones: readonly Tombstone[],
+): { decoded: DecodedRow[]; letters: DeadLetter[] } {
+  const decoded: DecodedRow[] = [];
+  const letters: DeadLetter[] = [];
+  for (const tombstone of tombstones) {
+    const result = decodeTombstone(plan, tombstone);
+    if ('values' in result)
+      decoded.push({ message: { ...tombstone, timestampMs: tombstone.effectiveMs }, values: result.values });
+    else letters.push({ ...tombstone, value: null, ...result });
+  }
+  return { decoded, letters };
+}
+
+type DecodedKey = { readonly values: readonly Value[] } | Pick<DeadLetter, 'field' | 'reason'>;
+
+function decodeTombstone(plan: DecodePlan, tombstone: Tombstone): DecodedKey {
   if (!plan.tombstones) return { field: null, reason: 'a tombstone, and no schema says yet how to read its key' };
   if (!isKafkaTime(tombstone.timestampMs)) return { field: null, reason: wrongTime(tombstone.timestampMs) };
   const result = decodeKey(tombstone.key && textOf(tombstone.key), plan.message, plan.tombstones.keyFields);
   if (result.kind === 'refused') return { field: result.field, reason: result.reason };
-  return documentOf(plan.tombstones.shape, result.values);
+  return { values: result.values };
 }

@@ -3,6 +3,7 @@
 import type { EntrySnapshot } from './entry-snapshot.ts';
 import type { FeedState } from './feed-state.ts';
 import type { CommittedRange, LastMessage } from './log-entry.ts';
+import type { MemoryBatch } from './memory-batch.ts';
 import { type Offset, toOffset } from './offsets.ts';
 
 /** What one partition has contributed so far; [start, end) may hold fewer messages than offsets, even none (PROTOCOL K1). */
@@ -17,7 +18,7 @@ export type PartitionProgress = {
   timestampMsMax: number | null;
 };
 
-/** A closed batch: its rows and dead letters lie in two DuckDB tables. */
+/** A batch whose rows and dead letters lie in two DuckDB tables. */
 export type StagedBatch = {
   readonly id: string;
   readonly feed: string;
@@ -39,6 +40,10 @@ export type StagedBatch = {
   /** Column whose smallest and largest value each file's log record carries; null: the message timestamp. */
   readonly eventTime: string | null;
 };
+
+/** What a pipeline closes: when `memory` is not null, all of it is there, and nothing in the tables. Only a target that said so
+ *  is given such a batch. */
+export type ClosedBatch = StagedBatch & { readonly memory: MemoryBatch | null };
 
 /** A batch whose files are written and invisible. One of the two is called, once. */
 export type WrittenBatch = {

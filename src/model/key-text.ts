@@ -28,17 +28,14 @@ export function keyText(type: FieldType, value: string): string {
 const encoder = new TextEncoder();
 
 /** What key_hash is the SHA-256 of: each part's text behind its length in bytes of UTF-8, so that no two lists of parts are one. */
-export function keyHashInput(texts: readonly string[]): Uint8Array {
-  const parts = texts.flatMap((text) => {
+export const keyHashInput = (texts: readonly string[]): Uint8Array => encoder.encode(keyHashText(texts));
+
+/** The same as a text, one for each key. */
+export function keyHashText(texts: readonly string[]): string {
+  let all = '';
+  for (const text of texts) {
     assert(text.isWellFormed(), 'a key with half a surrogate pair');
-    const bytes = encoder.encode(text);
-    return [encoder.encode(`${bytes.length}:`), bytes];
-  });
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let end = 0;
-  for (const part of parts) {
-    all.set(part, end);
-    end += part.length;
+    all += `${encoder.encode(text).length}:${text}`;
   }
   return all;
 }

@@ -128,12 +128,12 @@ async function readWinners(
   }
 }
 
-const inMemory = (rows: readonly Values[]): RowSource => ({
+export const inMemory = (rows: readonly Values[]): RowSource => ({
   slices: async function* () {
     if (rows.length > 0) yield rows;
   },
 });
-const NO_ROWS = inMemory([]);
+export const NO_ROWS = inMemory([]);
 
 /** Messages of this size are read at once; of more the texts stay in the engine, which spills, and come in slices of this size. */
 const MEMORY_BYTES_MAX = 8 * 1024 * 1024;

@@ -4,7 +4,7 @@
 
 import type { Connection } from '../duckdb/connection.ts';
 import { assert, LakeError } from '../errors.ts';
-import type { CommitAnswer, StagedBatch, TargetState, WrittenBatch } from '../model/batch.ts';
+import type { ClosedBatch, CommitAnswer, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { SealOrder } from '../model/cut.ts';
 import { settledBeforeMs } from '../model/forgotten.ts';
 import { gapTold } from '../model/journal.ts';
@@ -18,6 +18,7 @@ import type { FactTable } from './fact-table.ts';
 import { type Commits, createCommits, type Work } from './feed-commit.ts';
 import { forgetTombstones } from './forget.ts';
 import { readTable } from './found-table.ts';
+import { memoryRows } from './memory-rows.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { type Patience, patiently } from './patience.ts';
 import { gapRange, insertGap, PositionsMoved, type PositionsOf, raiseSchemaVersion } from './positions.ts';
@@ -30,7 +31,7 @@ export type WarehouseFeed = {
   readonly name: 'warehouse';
   state(): TargetState;
   refresh(): Promise<TargetState>;
-  write(connection: Connection, batch: StagedBatch): Promise<WrittenBatch>;
+  write(connection: Connection, batch: ClosedBatch): Promise<WrittenBatch>;
   snapshot(): OpenSnapshot | null;
   seal(order: SealOrder, signal: AbortSignal): Promise<Exclude<CommitAnswer, { kind: 'applied' | 'refused' }>>;
   recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
@@ -181,10 +182,12 @@ function preparation(options: WarehouseFeedOptions, { commits, surely }: { commi
 type BatchParts = { readonly options: WarehouseFeedOptions; readonly fact: FactTable | null };
 
 /** Takes the rows out of the staged tables. */
-async function batchWork(connection: Connection, batch: StagedBatch, { options, fact }: BatchParts) {
+async function batchWork(connection: Connection, batch: ClosedBatch, { options, fact }: BatchParts) {
   const { feed, topic, warehouse, snapshots, nowMs, engine } = options;
   assert(fact !== null || batch.rows === 0, `feed ${feed} staged rows before it had a schema`);
-  const rows = await readBatch(connection, batch, { fact, engine });
+  const rows = batch.memory
+    ? memoryRows(batch.memory, { fact, schemaVersion: batch.schemaVersion })
+    : await readBatch(connection, batch, { fact, engine });
   const inside = (tx: Tx): Promise<void> =>
     applyBatch(tx, {
       feed,

@@ -40,6 +40,7 @@ export async function recordSet(messages: readonly Message[], options: SetOption
     endOffset: nextOffset,
     abortedTransactions: [],
     isCurrent: () => true,
+    isLast: () => true,
   };
 }
 
@@ -85,6 +86,7 @@ export async function openStage(more: (decode: WorkQueue) => Partial<StageOption
     topic: 'orders',
     eventTime: null,
     highestMs: null,
+    takesMemory: false,
     newId: () => `b${++ids}`,
     nowMs: () => 1_000,
     decode,

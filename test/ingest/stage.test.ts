@@ -40,7 +40,7 @@ describe('a batch', () => {
     await using bench = await openStage();
     await bench.take([order(4, { key: 'k', value: '{"id":4,"name":"é"}' }), order(6, { ageMs: 5 })], { partition: 9 });
     const { ranges, tables, ...batch } = await bench.closed();
-    const names = { id: 'b1', feed: 'shop_orders', topic: 'orders', eventTime: null, epoch: 2, schemaVersion: 3 };
+    const names = { id: 'b1', feed: 'shop_orders', topic: 'orders', eventTime: null, epoch: 2, schemaVersion: 3, memory: null };
     expect(batch).toEqual({ ...names, rows: 2, deadLetters: 0, bytes: bench.told.sealed });
     expect(shown(ranges)).toEqual(['9: [4, 7) 2 = 2 + 0 + 0']);
     expect(ranges[0]?.last).toMatchObject({ offset: 6n, timestampMs: Number(MESSAGE_MS) - 5 });

@@ -3,7 +3,7 @@
 import type { MysqlEngine } from '../../scripts/service/mysql-files.ts';
 import { openDatabase, run } from '../../src/duckdb/connection.ts';
 import { createStagedTables, decodePlan } from '../../src/ingest/decode.ts';
-import type { CommitAnswer, StagedBatch } from '../../src/model/batch.ts';
+import type { ClosedBatch, CommitAnswer } from '../../src/model/batch.ts';
 import type { CommittedRange } from '../../src/model/log-entry.ts';
 import { toOffset } from '../../src/model/offsets.ts';
 import { firstRule } from '../../src/model/snapshot-rules.ts';
@@ -81,7 +81,7 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
     changes: readonly Change[],
     from: Readonly<Record<number, number>> = {},
     bytes = 1,
-  ): Promise<StagedBatch> => {
+  ): Promise<ClosedBatch> => {
     const id = `b${batchCount++}`;
     const tables = await createStagedTables(connection, decodePlan(feed, { timezone: 'UTC', schemaVersion: 1 }), id);
     const insert = async (table: string, columns: string, rows: readonly (readonly unknown[])[]): Promise<void> => {
@@ -108,10 +108,10 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
     );
     return {
       ...{ id, feed: feed.name, topic: feed.topic, epoch: 0, schemaVersion: 1, ranges, tables, rows: rows.length },
-      ...{ deadLetters: 0, bytes, eventTime: null },
+      ...{ deadLetters: 0, bytes, eventTime: null, memory: null },
     };
   };
-  const commit = async ({ feed: target }: Writer, batch: StagedBatch): Promise<CommitAnswer> =>
+  const commit = async ({ feed: target }: Writer, batch: ClosedBatch): Promise<CommitAnswer> =>
     await (await target.write(connection, batch)).commit(never);
 
   return {

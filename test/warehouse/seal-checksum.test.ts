@@ -10,7 +10,7 @@ import { openLakeFeed } from '../../src/lake/lake.ts';
 import { openLakeTable } from '../../src/lake/lake-table.ts';
 import { openLocalStore } from '../../src/lake/local-store.ts';
 import { readFeedState } from '../../src/lake/read-log.ts';
-import type { StagedBatch } from '../../src/model/batch.ts';
+import type { ClosedBatch } from '../../src/model/batch.ts';
 import { lineageColumns, valueColumns } from '../../src/model/columns.ts';
 import type { SealOrder } from '../../src/model/cut.ts';
 import { type Offset, toOffset } from '../../src/model/offsets.ts';
@@ -48,7 +48,7 @@ const BOUNDARY_MS = Date.UTC(2025, 0, 29);
 const ROWS = 405;
 
 /** Offsets from `start` on, one a row: every key part takes some values, few keys come twice, every ninth message deletes. */
-async function stage(connection: Connection, start: number): Promise<StagedBatch> {
+async function stage(connection: Connection, start: number): Promise<ClosedBatch> {
   const feed = feedOf(FEED);
   const id = newId();
   const tables = await createStagedTables(connection, decodePlan(feed, { timezone: 'UTC', schemaVersion: 0 }), id);
@@ -72,7 +72,7 @@ async function stage(connection: Connection, start: number): Promise<StagedBatch
   });
   const rows = ranges.reduce((sum, range) => sum + range.rows, 0);
   const about = { feed: feed.name, topic: feed.topic, epoch: 0, schemaVersion: 0, deadLetters: 0, bytes: 1, eventTime: null };
-  return { ...about, id, tables, ranges, rows };
+  return { ...about, id, tables, memory: null, ranges, rows };
 }
 
 test.each([...mysqlEngines])('the lake and %s agree on a sealed snapshot', async (engine) => {
