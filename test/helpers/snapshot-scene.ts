@@ -44,6 +44,8 @@ type SceneOptions = {
   readonly port?: number;
 };
 
+export type SnapshotScene = Awaited<ReturnType<typeof snapshotScene>>;
+
 export async function snapshotScene({ partitions = 3, port, ...options }: SceneOptions = {}) {
   const folder = await tempDir();
   const kafka = await testKafka();
