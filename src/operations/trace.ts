@@ -14,7 +14,7 @@ export type Trace = { readonly look: KafkaLook; readonly answers: readonly Trace
 
 /** `feeds`: those of the topic. Throws lake_damaged, warehouse_refused, aborted. */
 export async function traceMessage(installation: Installation, feeds: readonly Feed[], place: MessagePlace): Promise<Trace> {
-  const { config, signal } = installation;
+  const { signal } = installation;
   const look = await lookInKafka(installation, place);
   const store = await installation.lake();
   const answers: TraceAnswer[] = [];
@@ -22,7 +22,7 @@ export async function traceMessage(installation: Installation, feeds: readonly F
     if (signal.aborted) throw new LakeError('aborted', 'the search was ended');
     const answer = (target: TraceAnswer['target'], told: Told): void => void answers.push({ feed: feed.name, target, ...told });
     if (feed.destination !== 'data_warehouse') answer('lake', await traceLake({ store, feed, place, look }));
-    if (feed.destination === 'data_lake' || config.warehouse.engine !== 'mysql') continue;
+    if (feed.destination === 'data_lake') continue;
     const { schema } = await readFeedState(store, feed.name);
     const fields = schema && pinnedFields(schema);
     const { warehouse, nowMs } = installation;

@@ -1,8 +1,9 @@
 // `lake trace` of every fate a message can have, in a stream and a table that a real ingest took into both targets.
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
-import { mkdtempSync, renameSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { type EmbeddedCopy, testEmbedded } from '../helpers/embedded.ts';
 import { drain, type LakeSetup, runLake, streamFeed, tableFeed, writeSetup } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { type TestDatabase, testMysql } from '../helpers/mysql.ts';
@@ -11,7 +12,9 @@ import { baseFolder, tempDir, testKafka } from '../helpers/services.ts';
 import { rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
 
 let setup: LakeSetup;
+let embedded: LakeSetup;
 let database: TestDatabase;
+let copy: EmbeddedCopy;
 let [orders, totals] = ['', ''];
 let folder = '';
 
@@ -19,17 +22,17 @@ beforeAll(async () => {
   folder = mkdtempSync(join(baseFolder(), 'trace-'));
   const kafka = await testKafka();
   database = await testMysql();
+  copy = testEmbedded();
   orders = await kafka.createTopic({ configs: { 'retention.ms': '-1' } });
   totals = await kafka.createTopic({ configs: { 'retention.ms': '-1' } });
-  setup = warehouseSetup({
-    folder,
-    kafka,
-    database,
-    feeds: [
-      streamFeed('orders', orders, { destination: 'both', mysql_table: 'fact_orders' }),
-      tableFeed('totals', totals, { destination: 'both', mysql_table: 'fact_totals' }),
-    ],
-  });
+  const feeds = [
+    streamFeed('orders', orders, { destination: 'both', mysql_table: 'fact_orders' }),
+    tableFeed('totals', totals, { destination: 'both', mysql_table: 'fact_totals' }),
+  ];
+  setup = warehouseSetup({ folder, kafka, database, feeds });
+  const other = join(folder, 'embedded');
+  mkdirSync(other);
+  embedded = warehouseSetup({ folder: other, kafka, database: copy, feeds });
   // Offsets 0 to 2: rows, a tombstone; 3: a marker; 4 and 5: refused, a row.
   const transaction = await kafka.openTransaction();
   await transaction.send(orders, [message(0), message(1), message(2, { value: null })]);
@@ -45,15 +48,20 @@ beforeAll(async () => {
     { key: '3', value: null, timestampMs: FIRST_MS + 5 },
     { key: '3', value: '{"id":3,"text":"back"}', timestampMs: FIRST_MS + 6 },
   ]);
-  await drain(setup);
+  await Promise.all([drain(setup), drain(embedded)]);
   await kafka.produce(orders, [message(6)]);
 });
-afterAll(async () => await database[Symbol.asyncDispose]());
+afterAll(async () => {
+  await database[Symbol.asyncDispose]();
+  await copy[Symbol.asyncDispose]();
+});
 
 type Answer = Readonly<Record<string, unknown>> & { readonly target: string; readonly status: string; readonly detail: string };
 
-async function traceOf(place: string, ...args: string[]) {
-  const { code, stdout, stderr } = await runLake(setup, ['trace', place, '--json', ...args]);
+const traceOf = (place: string, ...args: string[]) => traceIn(setup, place, ...args);
+
+async function traceIn(where: LakeSetup, place: string, ...args: string[]) {
+  const { code, stdout, stderr } = await runLake(where, ['trace', place, '--json', ...args]);
   if (code === null || code > 4 || stdout === '') throw new Error(stderr);
   const json = JSON.parse(stdout) as { ok: boolean; kafka: Record<string, unknown>; answers: Answer[] };
   const by = (target: string): Answer =>
@@ -149,6 +157,14 @@ describe('a table', () => {
     expect(lake).toMatchObject({ status: 'superseded', superseded_by: null });
     expect(warehouse).toMatchObject({ status: 'superseded', superseded_by: null });
   });
+});
+
+test('the embedded warehouse answers by the copy that it leaves', async () => {
+  const at = async (place: string) => (await traceIn(embedded, place)).warehouse;
+  expect(await at(`${orders}:0:1`)).toMatchObject({ status: 'row', table: 'fact_orders', columns: { text: 'text 1' } });
+  expect(await at(`${orders}:0:4`)).toMatchObject({ status: 'dead_letter', state: 'open' });
+  expect(await at(`${totals}:0:2`)).toMatchObject({ status: 'row', columns: { text: 'new' } });
+  expect(await at(`${totals}:0:1`)).toMatchObject({ status: 'superseded', superseded_by: { kafka_offset: '3' } });
 });
 
 test('it leaves no group behind', async () => {
