@@ -17,8 +17,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
-// Whoever reads our output may go before its end (`| head`): who writes hears of it, and nobody else has to.
-process.stdout.on('error', () => undefined);
+// Whoever reads our output may go before its end (`| head`): who writes hears of it, and what goes on and on ends.
+process.stdout.on('error', () => stop.abort());
 
 /** Buffers that JavaScript no longer holds count little in the collector's eyes; null where the runtime offers no say in it. */
 const bun = (globalThis as { Bun?: { gc(force: boolean): void } }).Bun;
@@ -34,6 +34,8 @@ process.exitCode = await runProgram({
         process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
       }),
     isTerminal: process.stdout.isTTY === true,
+    // 0 where the window's size is not known.
+    rows: () => process.stdout.rows || 24,
   },
   stdin: async () => {
     const parts: Buffer[] = [];

@@ -83,12 +83,12 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
   'KafkaJSGroupCoordinatorNotFound',
 ]);
 
-const typeOf = (error: unknown): string => (error instanceof Error && 'type' in error ? String(error.type) : '');
+export const typeOf = (error: unknown): string => (error instanceof Error && 'type' in error ? String(error.type) : '');
 
 const namesOf = (error: unknown): string[] => (error instanceof Error ? [error.name, ...namesOf(error.cause)] : []);
 
 /** Kafka's own word that it is worth asking again: a leader that moves, a coordinator that loads. */
-const isPassing = (error: unknown): boolean =>
+export const isPassing = (error: unknown): boolean =>
   error instanceof Error && (('retriable' in error && 'type' in error && error.retriable === true) || isPassing(error.cause));
 
 /** Translates what kafkajs throws; passes LakeErrors through. */

@@ -5,7 +5,9 @@ import type { CommandSpec } from '../commands/command.ts';
 import { type CommandContext, oneOf } from '../commands/context.ts';
 import { feeds } from '../commands/feeds.ts';
 import { ingest } from '../commands/ingest.ts';
+import { lag } from '../commands/lag.ts';
 import { query } from '../commands/query.ts';
+import { status } from '../commands/status.ts';
 import { trace } from '../commands/trace.ts';
 import { verify } from '../commands/verify.ts';
 import { OVERRIDE_FLAGS } from '../config/overrides.ts';
@@ -17,6 +19,7 @@ import { exitCodeOf, renderError } from './exit.ts';
 import { renderJson, renderTable } from './output.ts';
 import { paintFor } from './paint.ts';
 import { createProgress } from './progress.ts';
+import { createScreen } from './screen.ts';
 import type { Terminal } from './terminal.ts';
 
 type Flags = Readonly<Record<string, unknown>>;
@@ -24,7 +27,7 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, verify, trace, query, feeds];
+const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, feeds];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */
@@ -55,6 +58,7 @@ function contextOf(
     now: () => new Date(terminal.nowMs()),
     paint: paintFor(terminal),
   });
+  const isJson = flags['json'] === true;
   const { env, nowMs, newId, stop, abort, collectGarbage, stdin, stdout, stderr } = terminal;
   return {
     args,
@@ -63,7 +67,8 @@ function contextOf(
     overrides: Object.fromEntries(OVERRIDE_FLAGS.map(({ name }) => [name, text(flags, name)])),
     ...{ env, log, nowMs, newId, stop, abort, collectGarbage, progress, stdin, stdout },
     print: ({ table, json, isAligned = stdout.isTerminal }) =>
-      stdout.write(flags['json'] === true ? renderJson(json) : renderTable(table, isAligned)),
+      stdout.write(isJson ? renderJson(json) : renderTable(table, isAligned)),
+    screen: createScreen(stdout, isJson),
     tell: (error) => stderr.write(renderError(error, level, paintFor(terminal))),
   };
 }

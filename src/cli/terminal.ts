@@ -8,6 +8,7 @@ export type Terminal = {
     /** Resolves when the reader has room for more. Rejects with EPIPE when it has gone. */
     send(bytes: Uint8Array): Promise<void>;
     readonly isTerminal: boolean;
+    rows(): number;
   };
   /** All of it, as UTF-8. */
   readonly stdin: () => Promise<string>;

@@ -8,10 +8,17 @@ import type { Progress } from '../ingest/progress.ts';
 import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
 
-export type Table = {
-  readonly columns: readonly { readonly title: string; readonly align?: 'left' | 'right' }[];
-  readonly rows: readonly (readonly string[])[];
+export type Table = { readonly columns: readonly Column[]; readonly rows: readonly (readonly string[])[] };
+
+/** `as`: what the cells hold, as plain numbers; on a terminal they are written for a person, and aligned to the right. */
+export type Column = {
+  readonly title: string;
+  readonly align?: 'left' | 'right';
+  readonly as?: 'number' | 'seconds' | 'bytes';
 };
+
+/** What a command has to say: to a person or a pipe, and with --json. */
+export type Result = { readonly table: Table; readonly json: unknown };
 
 export type CommandContext = {
   /** The words after the verb. */
@@ -34,13 +41,21 @@ export type CommandContext = {
   readonly collectGarbage: (() => void) | null;
   readonly progress: { show(progress: Progress): void; end(): void };
   /** stdout: the JSON document with --json, else the table; `isAligned`: as on a terminal, wherever it goes. */
-  print(result: { readonly table: Table; readonly json: unknown; readonly isAligned?: boolean }): void;
+  print(result: Result & { readonly isAligned?: boolean }): void;
   /** For what is too large or too exact for `print`. */
   readonly stdout: { send(bytes: Uint8Array): Promise<void>; readonly isTerminal: boolean };
+  /** For results that follow each other. */
+  readonly screen: Screen;
   /** All of stdin. */
   readonly stdin: () => Promise<string>;
   /** stderr: the error as a person reads it. */
   tell(error: LakeError): void;
+};
+
+export type Screen = {
+  readonly isTerminal: boolean;
+  /** In the place of the frame before, with `notes` below; in a pipe after it, with --json one line a document. */
+  draw(frame: Result & { readonly notes: readonly string[] }): void;
 };
 
 export const configOf = (context: CommandContext): Config =>

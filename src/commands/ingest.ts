@@ -86,7 +86,7 @@ function lineOf(feed: Feed, target: TargetName, { messages, failures }: Pipeline
 function report(context: CommandContext, lines: readonly Line[]): void {
   context.print({
     table: {
-      columns: [{ title: 'feed' }, { title: 'target' }, { title: 'messages', align: 'right' }, { title: 'stopped' }],
+      columns: [{ title: 'feed' }, { title: 'target' }, { title: 'messages', as: 'number' }, { title: 'stopped' }],
       rows: lines.map(({ feed, target, messages, stopped }) => [feed, target, String(messages), stopped?.code ?? '']),
     },
     json: { ok: lines.every(({ stopped }) => stopped === null), feeds: lines },

@@ -2,6 +2,7 @@
 // Invariant: nothing is waited for that is away, and nothing is changed by opening it.
 
 import { connectAdmin, type KafkaAdmin } from '../broker/client.ts';
+import { connectPeek, type KafkaPeek } from '../broker/peek.ts';
 import type { Config } from '../config/config.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import type { ObjectStore } from '../lake/store.ts';
@@ -23,25 +24,57 @@ export type Installation = Surroundings &
     lake(): Promise<ObjectStore>;
     /** Throws kafka_unreachable, kafka_refused. */
     kafka(): Promise<KafkaAdmin>;
+    /** To read single messages, outside any group. Throws kafka_unreachable, kafka_refused. */
+    peek(): Promise<KafkaPeek>;
     /** To read only. Throws warehouse_unreachable, warehouse_refused. */
     warehouse(): Promise<Warehouse>;
+    /** Before another look: lets go of what stays as it was when it was opened, as the embedded warehouse's copy does. */
+    renew(): Promise<void>;
   };
 
 export function openInstallation(surroundings: Surroundings): Installation {
-  const { config, log, signal } = surroundings;
-  const opened = new AsyncDisposableStack();
-  const lake = once(() => openLocalStore({ root: config.lake.path, access: 'read' }));
-  const kafka = once(async () => opened.use(await connectAdmin(config.kafka, log)).admin);
-  const warehouse = once(async () => {
-    return opened.use(await openToRead(config.warehouse, { log, signal }));
-  });
-  return { ...surroundings, lake, kafka, warehouse, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  const { config, signal } = surroundings;
+  // That a connection was opened is no news to someone who asked a question.
+  const log: Log = { ...surroundings.log, info: surroundings.log.debug };
+  let store: Promise<ObjectStore> | null = null;
+  const kafka = once(() => connectAdmin(config.kafka, log));
+  const peek = once(() => connectPeek(config.kafka, log));
+  const warehouse = once(() => openToRead(config.warehouse, { log, signal }));
+  return {
+    ...surroundings,
+    log,
+    lake: () => {
+      store ??= openLocalStore({ root: config.lake.path, access: 'read' });
+      return store;
+    },
+    kafka: async () => (await kafka.get()).admin,
+    peek: async () => (await peek.get()).peek,
+    warehouse: warehouse.get,
+    renew: async () => {
+      if (config.warehouse.engine === 'duckdb') await warehouse.close();
+    },
+    [Symbol.asyncDispose]: async () => void (await Promise.all([kafka, peek, warehouse].map(({ close }) => close()))),
+  };
 }
 
-function once<T>(open: () => Promise<T>): () => Promise<T> {
+type Once<T> = { readonly get: () => Promise<T>; readonly close: () => Promise<void> };
+
+/** What could not be opened, or was closed, is opened anew when it is asked for again. */
+function once<T extends AsyncDisposable>(open: () => Promise<T>): Once<T> {
   let opening: Promise<T> | null = null;
-  return () => {
-    opening ??= open();
-    return opening;
+  return {
+    get: () => {
+      opening ??= open().catch((error: unknown) => {
+        opening = null;
+        throw error;
+      });
+      return opening;
+    },
+    close: async () => {
+      const last = opening;
+      opening = null;
+      const opened = await last?.catch(() => null);
+      await opened?.[Symbol.asyncDispose]();
+    },
   };
 }

@@ -68,3 +68,5 @@ export const journalLine = (entry: AuditEntry, nowMs: number): JournalLine => ({
 
 /** As columns of instants, which are in UTC, take it. */
 export const timeText = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').replace('Z', '000');
+/** Back from a column of instants: `2026-11-21 15:00:13.123456`. */
+export const msOfTime = (text: string): number => Date.parse(`${text.replace(' ', 'T')}Z`);

@@ -7,14 +7,15 @@ import { LakeError } from '../errors.ts';
 import { duckdbDialect } from './duckdb-dialect.ts';
 import { classifyEmbedded } from './duckdb-error.ts';
 import { createQueue } from './duckdb-queue.ts';
-import type { Warehouse } from './warehouse.ts';
+import { type Warehouse, WarehouseFailure } from './warehouse.ts';
 
 /** Throws LakeError `warehouse_unreachable` when there is none yet, `warehouse_failed` when it cannot be read. */
 export async function openDuckdbCopy(path: string): Promise<Warehouse> {
   const where = { target: 'warehouse', path };
   if (!existsSync(path)) {
     const todo = 'take something in first:  lake ingest --until-caught-up';
-    throw new LakeError('warehouse_unreachable', 'the embedded warehouse has left no copy for readers yet', { where, todo });
+    const words = 'the embedded warehouse has left no copy for readers yet';
+    throw new LakeError('warehouse_unreachable', words, { where, todo, cause: new WarehouseFailure('missing', words) });
   }
   const database = await openDatabase({ path, readOnly: true }).catch((cause: unknown) => {
     const words = classifyEmbedded(cause).message;

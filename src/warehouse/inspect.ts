@@ -1,8 +1,10 @@
 // What a check reads of a feed in the warehouse. Only reads; nothing is locked.
 
 import type { OpenSnapshot, SnapshotName } from '../model/snapshot.ts';
+import { msOfTime } from './audit.ts';
 import type { FactTable } from './fact-table.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
+import type { PositionsOf } from './positions.ts';
 import type { Row, Statement, Warehouse } from './warehouse.ts';
 
 /** What lies in a table of one partition. */
@@ -34,6 +36,25 @@ export async function heldInDeadLetters(warehouse: Warehouse, feed: string, sign
   const text = `SELECT kafka_partition, COUNT(*) AS held, MAX(kafka_offset) AS offset_max
     FROM lake_dead_letters WHERE feed = ? GROUP BY kafka_partition`;
   return heldOf(await warehouse.run(statement(text, [feed]), signal));
+}
+
+/** Those that wait for someone. */
+export async function openLetters(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<number> {
+  const text = "SELECT COUNT(*) AS held FROM lake_dead_letters WHERE feed = ? AND state = 'open'";
+  const [row] = await warehouse.run(statement(text, [feed]), signal);
+  return Number(row?.['held'] ?? 0);
+}
+
+/** When a position of the feed moved last; null: none has. */
+export async function lastMoveMs(
+  warehouse: Warehouse,
+  { feed, topic }: PositionsOf,
+  signal: AbortSignal,
+): Promise<number | null> {
+  const text = 'SELECT MAX(updated_at) AS moved_at FROM lake_positions WHERE feed = ? AND topic = ?';
+  const [row] = await warehouse.run(statement(text, [feed, topic]), signal);
+  const at = row?.['moved_at'] ?? null;
+  return at === null ? null : msOfTime(String(at));
 }
 
 export async function heldInTombstones(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<readonly Held[]> {

@@ -82,6 +82,8 @@ export type RunningLake = {
   /** Resolves when it is gone; `code` is null when a signal ended it. */
   readonly ended: Promise<LakeResult>;
   kill(signal: NodeJS.Signals): void;
+  /** So far. */
+  stdout(): string;
   /** Log lines so far. */
   events(name?: string): readonly LogLine[];
   /** Waits for the n-th line of an event. */
@@ -127,14 +129,19 @@ export function startLake(setup: Pick<LakeSetup, 'configPath'>, args: readonly s
   const mine = { pid: child.pid, done: false };
   running.add(mine);
   let stderr = '';
+  let stdout = '';
   let readAll = false;
   const errors = (async () => {
     const decoder = new TextDecoder();
     for await (const chunk of child.stderr) stderr += decoder.decode(chunk, { stream: true });
     readAll = true;
   })();
+  const answers = (async () => {
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stdout) stdout += decoder.decode(chunk, { stream: true });
+  })();
   const ended = (async (): Promise<LakeResult> => {
-    const [stdout] = await Promise.all([new Response(child.stdout).text(), errors, child.exited]);
+    await Promise.all([answers, errors, child.exited]);
     mine.done = true;
     return { code: child.signalCode === null ? child.exitCode : null, stdout, stderr };
   })();
@@ -148,6 +155,7 @@ export function startLake(setup: Pick<LakeSetup, 'configPath'>, args: readonly s
     pid: child.pid,
     ended,
     kill: (signal) => void child.kill(signal),
+    stdout: () => stdout,
     events,
     event: (name, n = 1) =>
       until(

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'bun:test';
 import { expectExactlyOnce } from '../helpers/expect-exactly-once.ts';
-import { drain, streamFeed, writeSetup } from '../helpers/ingest.ts';
+import { drain, runLake, streamFeed, writeSetup } from '../helpers/ingest.ts';
 import { type JavaCompression, produceWithJava } from '../helpers/java-producer.ts';
 import type { TestKafka } from '../helpers/kafka.ts';
 import { message, messages, type Produced, record } from '../helpers/produced.ts';
@@ -126,6 +126,8 @@ test('log compaction leaves holes, which are no loss', async () => {
     what: 'the topic is compacted',
   });
   await drain(one.setup);
+  const [lag] = JSON.parse((await runLake(one.setup, ['lag', '--json'])).stdout);
+  expect(lag).toMatchObject({ lag: 0, lag_seconds: 0, position: lag.last_stable_offset });
   const expected = one.sent.messages.filter(({ offset }) => offset < BigInt(before.length) || left.has(offset));
   await expectExactlyOnce(expected, one.setup.lakePath, 'orders', { kafka, topic: one.topic });
 }, 120_000);
