@@ -1,6 +1,7 @@
 // The command line: cac declares it, a command's own file runs it, exit.ts says what went wrong.
 
 import { cac } from 'cac';
+import { audit } from '../commands/audit.ts';
 import type { CommandSpec } from '../commands/command.ts';
 import { type CommandContext, oneOf } from '../commands/context.ts';
 import { feeds } from '../commands/feeds.ts';
@@ -27,7 +28,7 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, feeds];
+const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, feeds, audit];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */

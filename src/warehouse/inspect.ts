@@ -1,5 +1,7 @@
 // What a check reads of a feed in the warehouse. Only reads; nothing is locked.
 
+import type { Audited } from '../model/audit-trail.ts';
+import { objectAt } from '../model/json-fields.ts';
 import type { OpenSnapshot, SnapshotName } from '../model/snapshot.ts';
 import { msOfTime } from './audit.ts';
 import type { FactTable } from './fact-table.ts';
@@ -55,6 +57,26 @@ export async function lastMoveMs(
   const [row] = await warehouse.run(statement(text, [feed, topic]), signal);
   const at = row?.['moved_at'] ?? null;
   return at === null ? null : msOfTime(String(at));
+}
+
+/** All rows of audit_log, in the order they were written. */
+export async function auditRows(warehouse: Warehouse, signal: AbortSignal): Promise<readonly Audited[]> {
+  const text = `SELECT feed_name, action, resource, CAST(details AS CHAR) AS details, row_count, file_count, byte_count, actor, performed_at
+    FROM audit_log ORDER BY audit_id`;
+  const textOf = (value: Row[string] | undefined): string | null => (value == null ? null : String(value));
+  const countOf = (value: Row[string] | undefined): number | null => (value == null ? null : Number(value));
+  return (await warehouse.run(statement(text, []), signal)).map((row) => ({
+    at: new Date(msOfTime(String(row['performed_at']))).toISOString(),
+    target: 'warehouse',
+    actor: textOf(row['actor']),
+    feed: textOf(row['feed_name']),
+    action: String(row['action']),
+    resource: textOf(row['resource']) ?? '',
+    rows: countOf(row['row_count']),
+    files: countOf(row['file_count']),
+    bytes: countOf(row['byte_count']),
+    details: objectAt(JSON.parse(textOf(row['details']) ?? '{}'), 'details'),
+  }));
 }
 
 export async function heldInTombstones(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<readonly Held[]> {
