@@ -7,7 +7,7 @@ import { type Connection, query } from './connection.ts';
 import { quoteName, quoteText } from './sql.ts';
 import { prepareAll, viewOfSelect } from './statement.ts';
 
-/** Throws sql_refused, aborted, engine_failed; then there is no file. */
+/** Throws sql_refused, engine_failed; then there is no file. */
 export async function copyToParquet(connection: Connection, sql: string, path: string): Promise<void> {
   const view = await viewOfSelect(connection, sql);
   if (view === null) throw new LakeError('sql_refused', 'a Parquet file is made of one SELECT, and this is something else');

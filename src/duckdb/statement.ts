@@ -56,7 +56,7 @@ const RESULT_VIEW = 'lake_result';
 const RESULT_TABLE = 'lake_rows';
 
 /** The result of `last`, which is the last statement of `sql`: in a table of the engine, which spills, where that is possible.
- *  At most `rowsMax` rows; null: all. Throws sql_refused, aborted. */
+ *  At most `rowsMax` rows; null: all. Throws sql_refused. */
 export async function gather(
   connection: Connection,
   { sql, last, rowsMax }: { readonly sql: string; readonly last: Prepared; readonly rowsMax: number | null },
@@ -120,7 +120,6 @@ const PREFIX = /^Failed to (extract statements|prepare|execute prepared statemen
 function sqlRefused(cause: unknown): LakeError {
   if (cause instanceof LakeError) return cause;
   const words = (cause instanceof Error ? cause.message : String(cause)).replace(PREFIX, '').trim();
-  if (words.startsWith('INTERRUPT')) return new LakeError('aborted', 'the query was ended');
   const todo = words.startsWith('Out of Memory') ? { todo: 'give it more with --memory-limit, or ask for less at once' } : {};
   return new LakeError('sql_refused', words, todo);
 }

@@ -40,6 +40,7 @@ export type FoundView = View & { readonly keys: readonly string[]; readonly path
 
 /** After so many times something else is wrong. */
 const RUNS_AGAIN_MAX = 3;
+const INTERRUPT_EVERY_MS = 50;
 
 /** Gathers, and again while files go away under it. Throws sql_refused, aborted, lake_damaged and what `work` throws. */
 export async function runQuery<G, T>(installation: Installation, request: QueryRequest, work: QueryWork<G, T>): Promise<T> {
@@ -52,14 +53,21 @@ export async function runQuery<G, T>(installation: Installation, request: QueryR
     try {
       gathered = await work.gather(await askedOf(engine.connection, request, views));
     } catch (error) {
-      const isOver = installation.signal.aborted || again === RUNS_AGAIN_MAX;
-      if (isOver || !(await areGone(store, views))) throw error;
+      if (installation.signal.aborted) throw ended();
+      if (again === RUNS_AGAIN_MAX || !(await areGone(store, views))) throw error;
       installation.log.debug('query_begins_anew', { attempt: again + 1 });
       continue;
     }
-    return await work.give(gathered);
+    try {
+      return await work.give(gathered);
+    } catch (error) {
+      throw installation.signal.aborted ? ended() : error;
+    }
   }
 }
+
+/** Whatever DuckDB says of it. */
+const ended = (): LakeError => new LakeError('aborted', 'the query was ended');
 
 /** The views that the SQL can read, with their files; nothing is run. */
 export async function findFiles(installation: Installation, sql: string): Promise<readonly FoundView[]> {
@@ -110,12 +118,19 @@ async function openEngine(
 ): Promise<AsyncDisposable & { readonly connection: Connection }> {
   const database = await openDatabase({ memoryBytesMax, tempFolder, threads: availableParallelism() });
   const connection = await database.connect();
-  const interrupt = (): void => connection.interrupt();
+  let again: ReturnType<typeof setInterval> | undefined;
+  // It ends only what runs at that moment; what is asked next has to end too.
+  const interrupt = (): void => {
+    connection.interrupt();
+    again = setInterval(() => connection.interrupt(), INTERRUPT_EVERY_MS);
+  };
   signal.addEventListener('abort', interrupt);
+  if (signal.aborted) interrupt();
   return {
     connection,
     [Symbol.asyncDispose]: async () => {
       signal.removeEventListener('abort', interrupt);
+      clearInterval(again);
       connection.closeSync();
       await database[Symbol.asyncDispose]();
     },

@@ -11,9 +11,10 @@ import { createLog } from '../../src/log.ts';
 import { supersededPath } from '../../src/model/paths.ts';
 import { type Installation, openInstallation } from '../../src/operations/installation.ts';
 import { type QueryRequest, type QueryWork, runQuery } from '../../src/operations/query.ts';
-import { drain, type LakeSetup, runLake, streamFeed, tableFeed, writeSetup } from '../helpers/ingest.ts';
+import { drain, type LakeSetup, runLake, startLake, streamFeed, tableFeed, writeSetup } from '../helpers/ingest.ts';
 import { FIRST_MS, messages } from '../helpers/produced.ts';
 import { baseFolder, tempDir, testKafka } from '../helpers/services.ts';
+import { until } from '../helpers/until.ts';
 
 const DAY_MS = 86_400_000;
 let setup: LakeSetup;
@@ -187,6 +188,21 @@ describe('values', () => {
     expect(stdout.split('\n').length).toBe(90 * 20_000 + 2);
     const half = await ask("SELECT CASE WHEN n < 1500000 THEN n ELSE 'late'::INTEGER + n END FROM range(2000000) r(n)");
     expect({ code: half.code, stdout: half.stdout }).toEqual({ code: 1, stdout: '' });
+  });
+
+  test('what does not fit into memory spills, and nothing of it stays', async () => {
+    await using spill = await tempDir();
+    const sorted =
+      'SELECT p, row_number() OVER (ORDER BY p DESC) FROM (SELECT repeat(n::VARCHAR, 30) AS p FROM range(500000) r(n))';
+    const options = ['--memory-limit', '80MB', '--temp-folder', spill.path];
+    expect(await lines(`SELECT count(*), sum(length(p)) FROM (${sorted})`, ...options)).toEqual(['500000\t86666700']);
+    expect(readdirSync(spill.path)).toEqual([]);
+    const busy = startLake(setup, ['query', "SELECT count(*) FROM range(1000000000000) r(n) WHERE n::VARCHAR = 'x'", ...options]);
+    await until(() => readdirSync(spill.path).length > 0);
+    busy.kill('SIGINT');
+    const { code, stdout, stderr } = await busy.ended;
+    expect({ code, stdout, said: stderr.includes('the query was ended') }).toEqual({ code: 1, stdout: '', said: true });
+    expect(readdirSync(spill.path)).toEqual([]);
   });
 
   test('a terminal gets a table of a bounded number of rows', async () => {

@@ -56,6 +56,8 @@ afterAll(async () => {
   await copy[Symbol.asyncDispose]();
 });
 
+const DAY_MS = 86_400_000;
+
 type Answer = Readonly<Record<string, unknown>> & { readonly target: string; readonly status: string; readonly detail: string };
 
 const traceOf = (place: string, ...args: string[]) => traceIn(setup, place, ...args);
@@ -204,4 +206,34 @@ test('offsets that Kafka lost are a recorded gap, or before the start', async ()
     return `${code} ${stdout.split('\n')[2]?.split('\t')[2]}`;
   };
   expect(await Promise.all([0, 2, 5, 6].map(statusOf))).toEqual(['0 before_start', '0 row', '0 gap', '0 row']);
+});
+
+test('what was superseded or deleted says in which sealed snapshots it is still a row', async () => {
+  await using own = await tempDir();
+  const kafka = await testKafka();
+  const topic = await kafka.createTopic({ configs: { 'retention.ms': '-1' } });
+  const days = writeSetup({ folder: own.path, kafka, feeds: [tableFeed('days', topic)] });
+  const send = (values: readonly (string | null)[], at: number) =>
+    kafka.produce(
+      topic,
+      values.map((value, id) => ({ key: String(id), value, timestampMs: at })),
+    );
+  const clocked = (clockMs: number) => drain(days, { clockMs, args: ['--mode', 'lake'] });
+  await send(['{"id":0,"text":"kept"}', '{"id":1,"text":"old"}', '{"id":2,"text":"gone"}'], FIRST_MS);
+  await clocked(FIRST_MS + 1_000);
+  // 3 and 4 come a day later: 1 is newer, 2 is deleted.
+  await kafka.produce(topic, [
+    { key: '1', value: '{"id":1,"text":"new"}', timestampMs: FIRST_MS + DAY_MS },
+    { key: '2', value: null, timestampMs: FIRST_MS + DAY_MS },
+  ]);
+  await clocked(FIRST_MS + DAY_MS + 1_000);
+  const first = { snapshot_date: '2025-01-28', snapshot_version: 1 };
+  const second = { snapshot_date: '2025-01-29', snapshot_version: 1 };
+  const at = async (offset: number) => (await traceIn(days, `${topic}:0:${offset}`)).lake;
+  expect(await at(0)).toMatchObject({ status: 'row', snapshots: [second, first] });
+  expect(await at(1)).toMatchObject({ status: 'superseded', superseded_by: { kafka_offset: '3' }, snapshots: [first] });
+  expect(await at(2)).toMatchObject({ status: 'superseded', superseded_by: { kafka_offset: '4' }, snapshots: [first] });
+  expect(await at(4)).toMatchObject({ status: 'tombstone', key_is_gone: true, snapshots: [] });
+  const blind = await traceIn(days, `${topic}:0:1`, '--bootstrap-servers', '127.0.0.1:1');
+  expect(blind.lake).toMatchObject({ status: 'superseded', superseded_by: null, snapshots: [first] });
 });
