@@ -13,7 +13,7 @@ import { appendDeadLetters } from './decode-exact.ts';
 import { appendTombstones, decodeTombstones } from './tombstones.ts';
 
 /** JavaScript stands still for some 10 ms while it decodes as many; only from about four times as many on DuckDB is the faster one. */
-const MEMORY_MESSAGES_MAX = 1_000;
+export const MEMORY_MESSAGES_MAX = 1_000;
 const MEMORY_BYTES_MAX = 256 * 1024;
 
 /** What a chunk came to; messages that stage refused are among the dead letters. */

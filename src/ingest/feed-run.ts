@@ -16,6 +16,7 @@ import type { RebuildOrder } from '../model/rebuild.ts';
 import { planResume, type Starts } from '../model/resume.ts';
 import { asOffsets, type Boundary, type Standpoint } from './boundary.ts';
 import type { Changes } from './changes.ts';
+import { MEMORY_MESSAGES_MAX } from './decode-batch.ts';
 import { FeedCommits } from './feed-commits.ts';
 import { feedStarts } from './feed-start.ts';
 import { Rebuilds } from './rebuilds.ts';
@@ -236,8 +237,10 @@ export class FeedRun {
   get due(): boolean {
     if (this.stage.batch === null) return false;
     if (isDue(this.stage.facts(), this.options.limits) || this.isReadAnew) return true;
-    // What comes while one commits goes together: the warehouse takes two small batches no faster than one.
-    return this.options.eager && this.isAtEnd && !this.commits.busy;
+    // What comes while one commits goes together: the warehouse takes two small batches no faster than one. A larger one takes
+    // DuckDB a while, which may as well pass meanwhile.
+    const isWorthwhile = !this.commits.busy || this.stage.facts().messages > MEMORY_MESSAGES_MAX;
+    return this.options.eager && this.isAtEnd && isWorthwhile;
   }
 
   private get isReadAnew(): boolean {
