@@ -41,13 +41,21 @@ export const messageOf = (row: Row) => ({
   value: JSON.stringify({ ...row, total_amount: Number(row.total_amount) }),
 });
 
+async function hasLeaders(admin: Admin, topic: string): Promise<boolean> {
+  const found = await admin.fetchTopicMetadata({ topics: [topic] }).catch(() => null);
+  const partitions = found?.topics[0]?.partitions ?? [];
+  return partitions.length === PARTITIONS && partitions.every(({ leader }) => leader >= 0);
+}
+
 export async function newTopic(admin: Admin, name: string): Promise<void> {
   if ((await admin.listTopics()).includes(name)) {
     await admin.deleteTopics({ topics: [name] });
     while ((await admin.listTopics()).includes(name)) await Bun.sleep(100);
   }
   const configEntries = [{ name: 'retention.ms', value: '-1' }];
-  await admin.createTopics({ waitForLeaders: true, topics: [{ topic: name, numPartitions: PARTITIONS, configEntries }] });
+  await admin.createTopics({ waitForLeaders: false, topics: [{ topic: name, numPartitions: PARTITIONS, configEntries }] });
+  // A broker that just deleted a topic of this name may say for a while that there is none.
+  while (!(await hasLeaders(admin, name))) await Bun.sleep(100);
 }
 
 export async function changelogTopic(admin: Admin, producer: Producer, { messages, keys }: WarehouseBench): Promise<string> {
