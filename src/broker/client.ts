@@ -32,13 +32,7 @@ export function createKafka(config: KafkaConfig, log: Log, more: Partial<KafkaJs
 /** Questions to the cluster, outside any group. */
 export type KafkaAdmin = Pick<
   Admin,
-  | 'fetchTopicOffsets'
-  | 'fetchTopicOffsetsByTimestamp'
-  | 'fetchOffsets'
-  | 'describeCluster'
-  | 'describeConfigs'
-  | 'listTopics'
-  | 'deleteGroups'
+  'fetchTopicOffsets' | 'fetchTopicOffsetsByTimestamp' | 'fetchOffsets' | 'describeCluster' | 'describeConfigs' | 'listTopics'
 > & {
   /** A new client: kafkajs asks for every topic it was ever asked about, so one that was deleted since fails all questions. */
   renew(): Promise<void>;
@@ -64,7 +58,6 @@ export async function connectAdmin(config: KafkaConfig, log: Log): Promise<{ adm
     describeCluster: () => current.describeCluster(),
     describeConfigs: (options) => current.describeConfigs(options),
     listTopics: () => current.listTopics(),
-    deleteGroups: (groupIds) => current.deleteGroups(groupIds),
     renew: async () => {
       const last = current;
       current = await connected();

@@ -1,5 +1,5 @@
 // Looks into partitions without being a member of any group, so that nothing is left behind in Kafka and no ACL for a group is needed:
-// the high watermark, and the first message at or after an offset as a reader of committed messages would meet it.
+// the high watermark, and single messages as a reader of committed messages would meet them.
 
 import type { KafkaConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
@@ -28,6 +28,18 @@ export type KafkaPeek = {
   highWatermarks(topic: string): Promise<ReadonlyMap<number, Offset>>;
   /** Timestamp (ms) of the first message there; `none`: nothing but markers, aborted messages and holes; null: not found out. */
   firstMessageMs(stretch: Stretch): Promise<number | 'none' | null>;
+  /** The message at this very offset; null: there is none that a reader of committed messages would meet. */
+  messageAt(place: {
+    readonly topic: string;
+    readonly partition: number;
+    readonly offset: Offset;
+  }): Promise<PeekedMessage | null>;
+};
+
+export type PeekedMessage = {
+  readonly timestampMs: number;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
 };
 
 /** Throws kafka_unreachable, kafka_refused; so do the questions, and topic_missing. */
@@ -66,6 +78,7 @@ export async function connectPeek(config: KafkaConfig, log: Log): Promise<{ peek
   const peek: KafkaPeek = {
     highWatermarks: (topic) => asked(topic, () => highWatermarks(cluster, topic)),
     firstMessageMs: (stretch) => inTurn(() => asked(stretch.topic, () => firstMessageMs(cluster, tap, stretch))),
+    messageAt: (place) => inTurn(() => asked(place.topic, () => messageAt(cluster, tap, place))),
   };
   return { peek, [Symbol.asyncDispose]: () => cluster.disconnect() };
 }
@@ -108,6 +121,22 @@ async function fetchAt(cluster: Cluster, tap: FetchTap, { topic, partition, offs
     if (typeOf(error) === 'OFFSET_OUT_OF_RANGE') return 'out_of_range';
     throw error;
   }
+}
+
+/** The first batch that comes holds the offset, or lies beyond it. */
+async function messageAt(cluster: Cluster, tap: FetchTap, place: Omit<FetchAt, 'maxBytes'>): Promise<PeekedMessage | null> {
+  const fetched = await fetchAt(cluster, tap, { ...place, maxBytes: FETCH_BYTES_MIN });
+  if (fetched === 'out_of_range' || fetched === 'nothing') return null;
+  let message: PeekedMessage | null = null;
+  readRecords(fetched.records, place.offset, fetched.abortedTransactions, {
+    record: (bytes, { offset, timestampMs, keyStart, keyLength, valueStart, valueLength }) => {
+      if (BigInt(offset) !== place.offset) return;
+      const copy = (start: number, length: number): Uint8Array | null =>
+        length < 0 ? null : Uint8Array.from(bytes.subarray(start, start + length));
+      message = { timestampMs, key: copy(keyStart, keyLength), value: copy(valueStart, valueLength) };
+    },
+  });
+  return message;
 }
 
 type Record = { readonly offset: bigint; readonly timestampMs: number };

@@ -1,9 +1,8 @@
 // The message itself, as far as Kafka still has it: for a person to read, and for the key that it names. Kafka being away is a note.
 
 import { createHash } from 'node:crypto';
-import { type ProbedMessage, probeMessage } from '../broker/probe.ts';
+import type { PeekedMessage } from '../broker/peek.ts';
 import { type Bounds, topicBounds } from '../broker/watermarks.ts';
-import { LakeError } from '../errors.ts';
 import { textOf } from '../ingest/chunk-read.ts';
 import { decodeKey, decodeMessage, messagePlan } from '../model/convert.ts';
 import type { Feed, TypedField } from '../model/feed.ts';
@@ -13,35 +12,25 @@ import type { MessagePlace } from '../model/trace.ts';
 import type { Installation } from './installation.ts';
 
 export type KafkaLook =
-  | { readonly kind: 'message'; readonly bounds: Bounds; readonly message: ProbedMessage }
+  | { readonly kind: 'message'; readonly bounds: Bounds; readonly message: PeekedMessage }
   /** Between the watermarks, and no message there. */
   | { readonly kind: 'absent'; readonly bounds: Bounds }
   | { readonly kind: 'expired' | 'not_written'; readonly bounds: Bounds }
   | { readonly kind: 'no_partition' }
   | { readonly kind: 'unreachable'; readonly reason: string };
 
-/** Never throws but `aborted`. */
+/** Never throws. */
 export async function lookInKafka(installation: Installation, place: MessagePlace): Promise<KafkaLook> {
-  const { config, log, newId, signal } = installation;
+  const { config } = installation;
   const { topic, partition, offset } = place;
   try {
-    const admin = await installation.kafka();
-    const bounds = (await topicBounds(admin, config.kafka, topic)).get(partition);
+    const bounds = (await topicBounds(await installation.kafka(), config.kafka, topic)).get(partition);
     if (!bounds) return { kind: 'no_partition' };
     if (offset < bounds.low) return { kind: 'expired', bounds };
     if (offset >= bounds.end) return { kind: 'not_written', bounds };
-    const message = await probeMessage({
-      kafka: config.kafka,
-      admin,
-      place: { topic, partition },
-      offset,
-      id: newId(),
-      log,
-      signal,
-    });
+    const message = await (await installation.peek()).messageAt(place);
     return message ? { kind: 'message', bounds, message } : { kind: 'absent', bounds };
   } catch (error) {
-    if (error instanceof LakeError && error.code === 'aborted') throw error;
     return { kind: 'unreachable', reason: error instanceof Error ? error.message : String(error) };
   }
 }

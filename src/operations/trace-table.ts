@@ -47,7 +47,8 @@ async function afterwards(found: FoundIn, facts: JsonObject, open: Open): Promis
   }
   if (winner) return told('superseded', `${shown(by)} of the same key came later`, { superseded_by: by, ...facts });
   // A tombstone is forgotten at a seal, when no partition can bring an older row of its key.
-  if (state.sealed.some(({ entryVersion }) => entryVersion > takenIn.entry.version))
+  const first = takenIn.entry.snapshot;
+  if (first?.date !== state.snapshot?.date || first?.version !== state.snapshot?.version)
     return told('superseded', 'its key is gone, deleted by a tombstone that is forgotten by now', {
       superseded_by: null,
       ...facts,

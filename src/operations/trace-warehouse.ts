@@ -6,7 +6,15 @@ import type { PositionState } from '../model/feed-state.ts';
 import type { JsonObject, JsonValue } from '../model/json-fields.ts';
 import { type MessagePlace, type Told, told } from '../model/trace.ts';
 import { type FactTable, factTable } from '../warehouse/fact-table.ts';
-import { rowsFor, selectDeadLetter, selectGap, selectKey, selectRows, selectTombstone } from '../warehouse/find-message.ts';
+import {
+  rowsFor,
+  selectDeadLetter,
+  selectGap,
+  selectKey,
+  selectPosition,
+  selectRows,
+  selectTombstone,
+} from '../warehouse/find-message.ts';
 import { openSnapshot } from '../warehouse/inspect.ts';
 import { selectPositions, stateOf } from '../warehouse/positions.ts';
 import { type Row, type Warehouse, WarehouseFailure } from '../warehouse/warehouse.ts';
@@ -19,7 +27,6 @@ export type WarehouseTrace = {
   readonly fields: readonly TypedField[] | null;
   readonly place: MessagePlace;
   readonly look: KafkaLook;
-  readonly nowMs: number;
   readonly signal: AbortSignal;
 };
 
@@ -59,7 +66,9 @@ async function traceIn(trace: WarehouseTrace, warehouse: Warehouse): Promise<Tol
   if (letter && letter['state'] !== 'retried')
     return told('dead_letter', `lake_dead_letters id ${letter['id']} (${letter['state']}): ${letter['reason']}`, letter);
   if (fields === null) return told('unknown', 'no schema is pinned, and it is no dead letter', facts);
-  const found = { ...trace, read, fact: factTable(feed, fields, warehouse.dialect), fields, at };
+  const [counts] = await read(selectPosition(of));
+  const retained = Number(counts?.['retained_rows'] ?? 0) + Number(counts?.['retained_dead_letters'] ?? 0);
+  const found = { ...trace, read, fact: factTable(feed, fields, warehouse.dialect), fields, at, retained };
   return feed.type === 'table' ? traceKey(found) : traceAppended(found);
 }
 
@@ -68,23 +77,22 @@ type FoundIn = WarehouseTrace & {
   readonly fact: FactTable;
   readonly fields: readonly TypedField[];
   readonly at: PositionState;
+  /** Rows and dead letters of the partition that retention has deleted. */
+  readonly retained: number;
 };
 
-const DAY_MS = 86_400_000;
-
-async function traceAppended({ feed, place, look, read, fact, at, nowMs }: FoundIn): Promise<Told> {
+async function traceAppended({ feed, place, look, read, fact, at, retained }: FoundIn): Promise<Told> {
   const [row] = await read(selectRows(fact, { ...place, feed: feed.name }));
   if (row) return told('row', `${fact.name} ${fact.own.id.name} ${row[fact.own.id.name]}`, rowFacts(fact, row));
   const { totals } = at;
   if (look.kind === 'message') {
     if (look.message.value === null) return told('tombstone', 'it has no value: a stream counts it and keeps no row');
-    const { days, autoDelete } = feed.retention;
-    if (autoDelete && days !== null && look.message.timestampMs < nowMs - days * DAY_MS)
-      return told('removed', `rows are kept for ${days} days, and it is older`);
+    if (retained > 0)
+      return told('removed', `retention has deleted ${retained} rows of the partition, and it is not among those that are left`);
     return told('unknown', `the position is beyond it, and ${fact.name} has no row of it`);
   }
   if (look.kind === 'absent') return told('hole', 'Kafka has no message at this offset');
-  if (totals.tombstones === 0 && BigInt(totals.messages) === at.position - at.start)
+  if (retained === 0 && totals.tombstones === 0 && BigInt(totals.messages) === at.position - at.start)
     return told('unknown', `every offset of the partition was a row or a dead letter, and ${fact.name} has none of this one`);
   return told(
     'hole',

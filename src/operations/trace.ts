@@ -25,8 +25,8 @@ export async function traceMessage(installation: Installation, feeds: readonly F
     if (feed.destination === 'data_lake') continue;
     const { schema } = await readFeedState(store, feed.name);
     const fields = schema && pinnedFields(schema);
-    const { warehouse, nowMs } = installation;
-    answer('warehouse', await traceWarehouse({ warehouse, feed, fields, place, look, nowMs: nowMs(), signal }));
+    const { warehouse } = installation;
+    answer('warehouse', await traceWarehouse({ warehouse, feed, fields, place, look, signal }));
   }
   return { look, answers };
 }

@@ -8,6 +8,12 @@ export type MessageOf = { readonly feed: string; readonly topic: string; readonl
 
 const at = ({ partition, offset }: MessageOf): readonly (number | bigint)[] => [partition, offset];
 
+/** With whatever this database counts: one from before there was retention has no account of it. */
+export const selectPosition = (message: MessageOf): Statement => ({
+  text: 'SELECT * FROM lake_positions WHERE feed = ? AND topic = ? AND kafka_partition = ?',
+  values: [message.feed, message.topic, message.partition],
+});
+
 export const selectGap = (message: MessageOf): Statement => ({
   text: `SELECT start_offset, end_offset, reason, recorded_at FROM lake_gaps
     WHERE feed = ? AND topic = ? AND kafka_partition = ? AND start_offset <= ? AND end_offset > ? ORDER BY epoch DESC LIMIT 1`,
