@@ -27,7 +27,13 @@ export const audit: CommandSpec = {
       const { trail, errors } = await lookAtAudit(installation, sinceMs);
       checkNames(context, feeds, trail);
       const shown = feeds.length === 0 ? trail : trail.filter(({ feed }) => feed !== null && feeds.includes(feed));
-      return { table: tableOf(shown), json: shown.map(jsonOf), errors, notes: [], exit: EXIT.done };
+      return {
+        table: tableOf(shown, context.screen.isTerminal ? DETAILS_CHARS_MAX : Number.POSITIVE_INFINITY),
+        json: shown.map(jsonOf),
+        errors,
+        notes: [],
+        exit: EXIT.done,
+      };
     });
   },
 };
@@ -58,7 +64,10 @@ const jsonOf = ({ at, target, actor, feed, action, resource, rows, files, bytes,
   return { at, target, actor, feed, action, resource, rows, files, bytes, details };
 };
 
-const tableOf = (trail: readonly Audited[]): Table => ({
+/** A screen is not for whole schemas; a pipe and --json have all of it. */
+const DETAILS_CHARS_MAX = 60;
+
+const tableOf = (trail: readonly Audited[], charsMax: number): Table => ({
   columns: [
     { title: 'at' },
     { title: 'target' },
@@ -71,6 +80,15 @@ const tableOf = (trail: readonly Audited[]): Table => ({
   ],
   rows: trail.map(({ at, target, actor, feed, action, resource, rows, details }) => {
     const told = Object.keys(details).length === 0 ? '' : JSON.stringify(details);
-    return [at, target, actor ?? '-', feed ?? '-', action, resource, rows === null ? '-' : String(rows), told];
+    return [
+      at,
+      target,
+      actor ?? '-',
+      feed ?? '-',
+      action,
+      resource,
+      rows === null ? '-' : String(rows),
+      told.length > charsMax ? `${told.slice(0, charsMax)}…` : told,
+    ];
   }),
 });
