@@ -5,7 +5,7 @@
 
 import type { Connection } from '../duckdb/connection.ts';
 import type { FieldType } from '../model/feed.ts';
-import type { MemoryBatch } from '../model/memory-batch.ts';
+import type { DeadLetter, MemoryBatch } from '../model/memory-batch.ts';
 import type { BuiltChunk } from './chunk-builder.ts';
 import { messagesAt, unknownNames } from './chunk-read.ts';
 import { allOf, type DecodePlan, decodeChunk, decodeExactly, type StagedTables } from './decode.ts';
@@ -46,7 +46,7 @@ export function decodeToMemory(plan: DecodePlan, built: BuiltChunk): { memory: M
     rows: groups.flatMap(({ decoded }) => decoded),
     keyColumns: plan.tombstones?.keyFields ?? [],
     tombstones: gone.decoded,
-    deadLetters: [...refused, ...gone.letters, ...letters],
+    deadLetters: [...refused, ...gone.letters, ...letters].map(owned),
   };
   const decoded = {
     rows: memory.rows.length,
@@ -58,6 +58,13 @@ export function decodeToMemory(plan: DecodePlan, built: BuiltChunk): { memory: M
   };
   return { memory, decoded };
 }
+
+/** The chunk's bytes are used again for the next one, while a batch may wait for its server. */
+const owned = (letter: DeadLetter): DeadLetter => ({
+  ...letter,
+  key: letter.key && Buffer.from(letter.key),
+  value: letter.value && Buffer.from(letter.value),
+});
 
 /** One chunk at a time on a connection. Throws engine_failed. */
 export async function decodeToTables(
