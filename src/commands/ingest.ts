@@ -2,10 +2,13 @@
 
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
 import type { PipelineResult } from '../ingest/pipeline.ts';
+import { createReadiness } from '../ingest/readiness.ts';
 import { runPipelines } from '../ingest/run-pipelines.ts';
 import type { TargetName } from '../ingest/target.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import type { Feed } from '../model/feed.ts';
+import { startHttp } from '../service/http.ts';
+import { parseListen } from '../service/listen.ts';
 import type { CommandSpec } from './command.ts';
 import { type CommandContext, chosenFeeds, configOf, oneOf } from './context.ts';
 
@@ -16,12 +19,14 @@ export const ingest: CommandSpec = {
     { flag: '--mode <mode>', text: 'all, lake or warehouse', default: 'all' },
     { flag: '--feed <names>', text: 'Only these feeds, separated by commas' },
     { flag: '--until-caught-up', text: 'End when everything that is in Kafka now is in' },
+    { flag: '--http <host:port>', text: 'Serve /healthz and /readyz there; 127.0.0.1 unless a host is named' },
     { flag: '--on-gap <action>', text: 'stop or record, when Kafka has already deleted messages', default: 'stop' },
   ],
   examples: [
     'lake ingest',
     'lake ingest --feed customer_events --until-caught-up',
     'lake ingest --feed customer_events --on-gap record',
+    'lake ingest --http 127.0.0.1:9464',
   ],
   run,
 };
@@ -31,12 +36,18 @@ async function run(context: CommandContext): Promise<ExitCode> {
   const mode = oneOf(flags.text('mode') ?? 'all', ['all', 'lake', 'warehouse'], '--mode');
   const onGap = oneOf(flags.text('onGap') ?? 'stop', ['stop', 'record'], '--on-gap');
   if (flags.text('feed')?.trim() === '') throw new LakeError('usage', '--feed is empty; leave it out for all feeds');
+  const http = flags.text('http');
+  const listen = http === undefined ? null : parseListen(http);
   const config = configOf(context);
   const feeds = byTarget(chosenFeeds(config, flags.list('feed')), mode);
   const names = (some: readonly Feed[]): string => some.map((feed) => feed.name).join(',');
   log.info('ingest_started', { lake: names(feeds.lake), warehouse: names(feeds.warehouse), path: config.lake.path });
+  const targets = (['lake', 'warehouse'] as const).filter((target) => feeds[target].length > 0);
+  const readiness = createReadiness(targets, { nowMs: context.nowMs, isServed: listen !== null });
+  await using _server = listen && (await startHttp({ listen, readiness, log }));
   const startedMs = context.nowMs();
-  const results = await runPipelines({
+  const { results, failures } = await runPipelines({
+    readiness,
     config,
     store: await openLocalStore({ root: config.lake.path, access: 'write' }),
     feeds,
@@ -58,10 +69,15 @@ async function run(context: CommandContext): Promise<ExitCode> {
     per_second: Math.round((messages / elapsedMs) * 1000),
   });
   const lines = results.flatMap(({ target, result }) => feeds[target].map((feed) => lineOf(feed, target, result)));
-  report(context, lines);
-  const failures = results.flatMap(({ result }) => [...result.failures.values()]);
-  for (const failure of failures) context.tell(failure);
-  return failures[0]?.exit ?? EXIT.done;
+  const lost = failures.flatMap(({ target, error }) => feeds[target].map((feed) => lostLineOf(feed, target, error)));
+  report(context, [...lines, ...lost]);
+  const errors = [...failures.map(({ error }) => error), ...results.flatMap(({ result }) => [...result.failures.values()])];
+  for (const error of errors) {
+    if (!(error instanceof LakeError)) throw error;
+    context.tell(error);
+  }
+  const [first] = errors;
+  return first instanceof LakeError ? first.exit : EXIT.done;
 }
 
 const total = (messages: ReadonlyMap<string, number>): number => [...messages.values()].reduce((sum, count) => sum + count, 0);
@@ -82,6 +98,13 @@ function lineOf(feed: Feed, target: TargetName, { messages, failures }: Pipeline
   const stopped = failure ? { code: failure.code, message: failure.message } : null;
   return { feed: feed.name, target, messages: messages.get(feed.name) ?? 0, stopped };
 }
+
+/** Of a pipeline that ended by an error: what its feeds have committed, the log says. */
+const lostLineOf = (feed: Feed, target: TargetName, error: unknown): Line => {
+  const stopped =
+    error instanceof LakeError ? { code: error.code, message: error.message } : { code: 'bug' as const, message: String(error) };
+  return { feed: feed.name, target, messages: 0, stopped };
+};
 
 function report(context: CommandContext, lines: readonly Line[]): void {
   context.print({

@@ -7,6 +7,7 @@ import type { Log } from '../log.ts';
 import { type Changes, serial } from './changes.ts';
 import type { FeedRun } from './feed-run.ts';
 import { GroupOffsets } from './group-offsets.ts';
+import type { PipelineHealth } from './readiness.ts';
 
 export type MembershipOptions = {
   readonly consumer: () => GroupConsumer;
@@ -17,6 +18,7 @@ export type MembershipOptions = {
   readonly changes: Changes;
   readonly nowMs: () => number;
   readonly log: Log;
+  readonly health: Pick<PipelineHealth, 'reads'>;
 };
 
 /** Kafka that went away in the middle of an assignment is asked again this often. */
@@ -47,6 +49,7 @@ export class Membership {
           seeks.set(partitionKey({ topic, partition }), offset);
         }
       }
+      this.options.health.reads();
       this.options.changes.notify();
       return seeks;
     });

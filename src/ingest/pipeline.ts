@@ -16,6 +16,7 @@ import type { FeedRun } from './feed-run.ts';
 import { type Goal, inStep, measureGoal, missingTopics } from './goal.ts';
 import { Membership } from './membership.ts';
 import { type Progress, progressOf, Stall } from './progress.ts';
+import type { PipelineHealth } from './readiness.ts';
 import { Rejoin } from './rejoin.ts';
 
 export type PipelineOptions = {
@@ -33,6 +34,7 @@ export type PipelineOptions = {
   /** Stop gracefully: commit what is staged, leave the group. */
   readonly stop: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
+  readonly health: PipelineHealth;
 };
 
 /** Messages committed by feed, and why feeds stopped. */
@@ -102,17 +104,14 @@ class Pipeline {
       stopMissing: () => this.stopMissing(),
       over: () => this.over() || this.live().length === 0,
       die: (error) => this.die(error),
-      changes,
-      log,
+      ...{ changes, log, health: options.health },
     });
     this.membership = new Membership({
       consumer: () => this.consumer,
       live: () => this.live(),
       over: () => this.over(),
       failed: (run, error) => this.failed(run, error),
-      changes,
-      nowMs: options.nowMs,
-      log,
+      ...{ changes, log, nowMs: options.nowMs, health: options.health },
     });
     this.closing = new Closing({
       goal: () => this.goal,

@@ -8,6 +8,7 @@ import type { KafkaConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Changes } from './changes.ts';
+import type { PipelineHealth } from './readiness.ts';
 
 export type RejoinOptions = {
   readonly kafka: KafkaConfig;
@@ -21,6 +22,7 @@ export type RejoinOptions = {
   readonly die: (error: unknown) => void;
   readonly changes: Changes;
   readonly log: Log;
+  readonly health: Pick<PipelineHealth, 'kafkaLost'>;
 };
 
 const ASK_AGAIN_MS = 1_000;
@@ -45,8 +47,9 @@ export class Rejoin {
 
   /** kafkajs gave up, or (`restarting`) tries again by itself. */
   crashed(cause: Error, restarting: boolean): void {
-    const { die, kafka, log } = this.options;
+    const { die, kafka, log, health } = this.options;
     log.warn('consumer_crashed', { restarting, reason: cause.message });
+    health.kafkaLost(cause.message);
     if (restarting) return;
     const error = kafkaError(cause, kafka, 'reading');
     if (!error.retriable) die(error);

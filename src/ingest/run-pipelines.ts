@@ -11,15 +11,18 @@ import { type AuditEntry, journalLine } from '../warehouse/audit.ts';
 import { openWarehouse } from '../warehouse/open-warehouse.ts';
 import { patiently } from '../warehouse/patience.ts';
 import { setUpWarehouse } from '../warehouse/setup.ts';
+import type { Warehouse } from '../warehouse/warehouse.ts';
 import { isGivenUp } from './feed-errors.ts';
 import { lakeTargets } from './lake-target.ts';
 import type { PipelineResult } from './pipeline.ts';
 import { type Progress, STALLED_MS_MAX } from './progress.ts';
+import type { PipelineHealth, Readiness } from './readiness.ts';
 import { type IngestOptions, runTarget } from './supervisor.ts';
 import type { TargetName } from './target.ts';
 import { warehouseTargets } from './warehouse-target.ts';
 
-export type PipelinesOptions = Omit<IngestOptions, 'targets' | 'feeds' | 'audit'> & {
+export type PipelinesOptions = Omit<IngestOptions, 'targets' | 'feeds' | 'audit' | 'health'> & {
+  readonly readiness: Readiness;
   /** By target; a target without feeds is not opened. */
   readonly feeds: Readonly<Record<TargetName, readonly Feed[]>>;
 };
@@ -29,42 +32,42 @@ export type TargetResult = {
   readonly result: PipelineResult;
 };
 
-/** Throws the error of a pipeline that ended by one, when both have ended. */
-export async function runPipelines(options: PipelinesOptions): Promise<readonly TargetResult[]> {
+/** Of the pipelines that ended by an error. */
+export type TargetFailure = { readonly target: TargetName; readonly error: unknown };
+
+/** When all have ended. Throws the error when all of them ended by one. */
+export async function runPipelines(
+  options: PipelinesOptions,
+): Promise<{ readonly results: readonly TargetResult[]; readonly failures: readonly TargetFailure[] }> {
   const progress = addedUp(options.onProgress);
   const { feeds, log, store, nowMs } = options;
   const audit = openAudit({ store, actor: currentActor(), nowMs, log });
-  const running: Promise<TargetResult>[] = [];
-  const start = (target: TargetName, run: () => Promise<PipelineResult>): void => {
-    running.push(run().then((result) => ({ target, result })));
+  const running: { readonly target: TargetName; readonly result: Promise<PipelineResult> }[] = [];
+  const start = (target: TargetName, run: (own: OwnOptions) => Promise<PipelineResult>): void => {
+    const own = { ...options, audit, onProgress: progress(target), health: options.readiness.pipeline(target) };
+    running.push({ target, result: run(own) });
   };
   if (feeds.lake.length > 0 || feeds.warehouse.length === 0)
-    start('lake', () =>
-      runTarget({ ...options, audit, feeds: feeds.lake, targets: lakeTargets(options.config), onProgress: progress('lake') }),
-    );
-  if (feeds.warehouse.length > 0) start('warehouse', () => runWarehouse({ ...options, audit }, progress('warehouse')));
-  const isOne = running.length === 1;
-  const told = running.map((one, index) =>
-    one.catch((error: unknown) => {
-      // Said at once: the other pipeline may run for weeks. The one of a process is said when it ends.
-      if (!isOne) {
-        const known = error instanceof LakeError ? { code: error.code, reason: error.message, todo: error.todo } : null;
-        log.error('pipeline_stopped', {
-          target: index === 0 ? 'lake' : 'warehouse',
-          ...(known ?? { code: 'bug', reason: String(error) }),
-        });
-      }
-      throw error;
-    }),
-  );
-  const ended = await Promise.allSettled(told);
-  await audit.end();
+    start('lake', (own) => runTarget({ ...own, feeds: feeds.lake, targets: lakeTargets(options.config) }));
+  if (feeds.warehouse.length > 0) start('warehouse', runWarehouse);
   const results: TargetResult[] = [];
-  for (const one of ended) {
-    if (one.status === 'rejected') throw one.reason;
-    results.push(one.value);
-  }
-  return results;
+  const failures: TargetFailure[] = [];
+  const ended = running.map(async ({ target, result }) => {
+    try {
+      results.push({ target, result: await result });
+    } catch (error) {
+      failures.push({ target, error });
+      const known = error instanceof LakeError ? { code: error.code, reason: error.message, todo: error.todo } : null;
+      const fields = known ?? { code: 'bug', reason: String(error) };
+      options.readiness.pipeline(target).failed(fields.reason);
+      // Said at once: the other pipeline may run for weeks. The one of a process is said when it ends.
+      if (running.length > 1) log.error('pipeline_stopped', { target, ...fields });
+    }
+  });
+  await Promise.all(ended);
+  await audit.end();
+  if (results.length === 0) throw failures[0]?.error;
+  return { results, failures };
 }
 
 /** A run until caught up gives up a little before it would be said to stall (ingest/stall): the reason is then the right one. */
@@ -73,11 +76,13 @@ const WAIT_MS_MAX = STALLED_MS_MAX - 20_000;
 /** A server that hangs is given up this long after the run was told to stop; what was in hand is read again by the next one. */
 const STOP_MS_MAX = 10_000;
 
-async function runWarehouse(
-  options: PipelinesOptions & { readonly audit: Audit },
-  onProgress: (progress: Progress) => void,
-): Promise<PipelineResult> {
-  const { config, store, log, nowMs, newId, untilCaughtUp, audit } = options;
+type OwnOptions = PipelinesOptions & { readonly audit: Audit; readonly health: PipelineHealth };
+
+/** A server that is away while nothing comes from Kafka is noticed all the same. */
+const PING_MS = 2_000;
+
+async function runWarehouse(options: OwnOptions): Promise<PipelineResult> {
+  const { config, store, log, nowMs, newId, untilCaughtUp, audit, health } = options;
   const feeds = options.feeds.warehouse;
   const ended = new AbortController();
   const abort = AbortSignal.any([options.abort, ended.signal]);
@@ -87,7 +92,7 @@ async function runWarehouse(
   };
   options.stop.addEventListener('abort', stopping, { once: true });
   if (options.stop.aborted) stopping();
-  const patience = { log, nowMs, stop: options.stop, waitMsMax: untilCaughtUp ? WAIT_MS_MAX : null };
+  const patience = { log, nowMs, stop: options.stop, waitMsMax: untilCaughtUp ? WAIT_MS_MAX : null, health };
   const ofServer = { ...patience, feed: null };
   try {
     const { lakeId } = await openLake({ store, newId, nowMs });
@@ -100,7 +105,8 @@ async function runWarehouse(
     const tell = (entries: readonly AuditEntry[]): void => audit.append(entries.map((entry) => journalLine(entry, nowMs())));
     tell(await patiently(() => setUpWarehouse(warehouse, setup, abort), ofServer, abort));
     const targets = warehouseTargets({ config, warehouse, patience, tell });
-    return await runTarget({ ...options, feeds, abort, onProgress, targets }).finally(() => ended.abort());
+    using _ping = options.readiness.isServed ? pinged(warehouse, health, abort) : null;
+    return await runTarget({ ...options, feeds, abort, targets }).finally(() => ended.abort());
   } catch (error) {
     // Told to stop while it waited for the server: nothing was taken, nothing is lost.
     if (!options.stop.aborted || !isGivenUp(error)) throw error;
@@ -110,6 +116,25 @@ async function runWarehouse(
     clearTimeout(late);
     options.stop.removeEventListener('abort', stopping);
   }
+}
+
+function pinged(warehouse: Warehouse, health: PipelineHealth, signal: AbortSignal): Disposable {
+  const token = {};
+  let isAsking = false;
+  const ask = async (): Promise<void> => {
+    if (isAsking) return;
+    isAsking = true;
+    try {
+      await warehouse.run({ text: 'SELECT 1 AS one', values: [] }, signal);
+      health.back(token);
+    } catch (error) {
+      health.waits(token, error instanceof Error ? error.message : String(error));
+    } finally {
+      isAsking = false;
+    }
+  };
+  const timer = setInterval(() => void ask(), PING_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** Each pipeline tells its own progress; what is shown is the sum. */

@@ -23,6 +23,7 @@ import { openBoundary } from './open-boundary.ts';
 import { pinTable } from './pins.ts';
 import { type PipelineResult, runPipeline } from './pipeline.ts';
 import type { Progress } from './progress.ts';
+import type { PipelineHealth } from './readiness.ts';
 import { Stage, type WorkQueue } from './stage.ts';
 
 export type IngestOptions = {
@@ -42,6 +43,7 @@ export type IngestOptions = {
   /** Frees what is unreachable, now; null where the runtime decides alone. */
   readonly collectGarbage: (() => void) | null;
   readonly onProgress: (progress: Progress) => void;
+  readonly health: PipelineHealth;
 };
 
 /** Bytes of chunks under way: two are decoded, two more wait, so that neither decoder waits for Kafka. */
@@ -80,6 +82,7 @@ export async function runTarget(options: IngestOptions): Promise<PipelineResult>
     nowMs: options.nowMs,
     stop,
     onProgress: options.onProgress,
+    health: options.health,
   });
 }
 

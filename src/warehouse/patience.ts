@@ -14,6 +14,8 @@ export type Patience = {
   readonly stop: AbortSignal;
   /** null: a server that is away is waited for without end. */
   readonly waitMsMax: number | null;
+  /** Is told who waits, why, and when that is over. */
+  readonly health?: { waits(token: object, reason: string): void; back(token: object): void };
 };
 
 /** A deadlock passes; this many in a row are none. */
@@ -27,6 +29,17 @@ const TOLD_EVERY_MS = 60_000;
 
 /** `work` is begun anew each time. Throws what it throws, or LakeError `aborted`, `no_progress`, `warehouse_unreachable`. */
 export async function patiently<T>(work: () => Promise<T>, patience: Patience, signal: AbortSignal): Promise<T> {
+  const token = {};
+  try {
+    return await waitedFor(work, { ...patience, waits: (reason) => patience.health?.waits(token, reason) }, signal);
+  } finally {
+    patience.health?.back(token);
+  }
+}
+
+type Waiting = Patience & { readonly waits: (reason: string) => void };
+
+async function waitedFor<T>(work: () => Promise<T>, patience: Waiting, signal: AbortSignal): Promise<T> {
   const { log, nowMs, stop } = patience;
   const where = placeOf(patience);
   let retries = 0;
@@ -50,6 +63,7 @@ export async function patiently<T>(work: () => Promise<T>, patience: Patience, s
         waits += 1;
         retries = 0;
         sinceMs ??= nowMs();
+        patience.waits(message);
         if (stop.aborted || (patience.waitMsMax !== null && nowMs() - sinceMs >= patience.waitMsMax))
           throw outOfReach(patience, nowMs() - sinceMs, error);
         if (nowMs() - toldMs >= TOLD_EVERY_MS) {

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { loadConfig } from '../../src/config/load.ts';
 import { LakeError } from '../../src/errors.ts';
 import { lakeTargets } from '../../src/ingest/lake-target.ts';
+import { createReadiness } from '../../src/ingest/readiness.ts';
 import { runTarget } from '../../src/ingest/supervisor.ts';
 import { openAudit } from '../../src/lake/audit.ts';
 import { createIdSource } from '../../src/lake/ids.ts';
@@ -40,6 +41,7 @@ try {
   const log = createLog({ level: 'info', format: 'json', write, now: () => new Date() });
   const result = await runTarget({
     audit: openAudit({ store, actor: 'a test', nowMs: Date.now, log }),
+    health: createReadiness([], { nowMs: Date.now, isServed: false }).pipeline('lake'),
     targets: lakeTargets(config),
     config,
     store,

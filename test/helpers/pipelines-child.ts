@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { loadConfig } from '../../src/config/load.ts';
 import { LakeError } from '../../src/errors.ts';
+import { createReadiness } from '../../src/ingest/readiness.ts';
 import { runPipelines } from '../../src/ingest/run-pipelines.ts';
 import { createIdSource } from '../../src/lake/ids.ts';
 import { openLocalStore } from '../../src/lake/local-store.ts';
@@ -18,7 +19,8 @@ const stop = new AbortController();
 process.on('SIGTERM', () => stop.abort());
 const write = (line: string): void => void process.stderr.write(line);
 try {
-  const results = await runPipelines({
+  const { results, failures: lost } = await runPipelines({
+    readiness: createReadiness([], { nowMs, isServed: false }),
     config,
     store: await openLocalStore({ root: config.lake.path, access: 'write' }),
     feeds: {
@@ -37,6 +39,7 @@ try {
   });
   const failures = results.flatMap(({ result }) => [...result.failures.values()]);
   for (const error of failures) write(`error: ${error.message} (${error.code})\n`);
+  if (lost[0]) throw lost[0].error;
   process.exit(failures[0]?.exit ?? 0);
 } catch (error) {
   write(`${error instanceof Error ? error.stack : String(error)}\n`);

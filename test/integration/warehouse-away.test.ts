@@ -76,6 +76,59 @@ test('MySQL is away at the start and later on: the lake goes on, the log says so
   expect([code, stderr]).toEqual([0, expect.stringContaining('"warehouse_back"')]);
 });
 
+test('over HTTP: not ready while MySQL is away, with and without messages; the port is free again after a stop', async () => {
+  await using at = await scene({ destination: 'both' });
+  at.proxy.close();
+  await at.send(50);
+  const lake = startLake(at.setup, ['ingest', '--http', '127.0.0.1:0']);
+  const port = Number((await lake.event('http_listening'))['port']);
+  const ready = async (): Promise<string> => {
+    const response = await fetch(`http://127.0.0.1:${port}/readyz`);
+    const { pipelines } = (await response.json()) as { pipelines: { target: string; ready: boolean; reason: string | null }[] };
+    return [
+      response.status,
+      ...pipelines.map((one) => `${one.target} ${one.ready} ${one.reason?.replace(/.*ECONN.*/, 'away') ?? ''}`),
+    ].join();
+  };
+  const isReady = async (wanted: RegExp): Promise<void> => void (await until(async () => wanted.test(await ready())));
+  await holds(at.inLake);
+  await isReady(/^503,lake true ,warehouse false .+/);
+  expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+  at.proxy.open();
+  await isReady(/^200,lake true ,warehouse true $/);
+  await holds(at.inMysql);
+  at.proxy.close();
+  await isReady(/^503,lake true ,warehouse false .+/);
+  const other = await runLake(at.setup, ['ingest', '--http', String(port)]);
+  expect(other.stderr).not.toContain('partitions_assigned');
+  expect(other).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(`port ${port} of 127.0.0.1 is in use`) });
+  at.proxy.open();
+  await isReady(/^200,/);
+  lake.kill('SIGTERM');
+  expect((await lake.ended).code).toBe(0);
+  expect(await fetch(`http://127.0.0.1:${port}/healthz`).catch(() => 'gone')).toBe('gone');
+});
+
+test('a pipeline that ends by an error takes nothing from what the other has to say', async () => {
+  await using at = await scene({ destination: 'both' });
+  await at.send(50);
+  const connection = await at.database.connect();
+  await connection.query(
+    'CREATE TABLE lake_identity (singleton TINYINT NOT NULL DEFAULT 1 PRIMARY KEY, lake_id VARCHAR(64), format INT, created_at DATETIME(6))',
+  );
+  await connection.query("INSERT INTO lake_identity VALUES (1, 'another', 1, NOW(6))");
+  const { code, stdout, stderr } = await runLake(at.setup, ['ingest', '--until-caught-up', '--json']);
+  expect([code, stderr]).toEqual([1, expect.stringContaining('error: the database belongs to the lake another')]);
+  expect(JSON.parse(stdout)).toMatchObject({
+    ok: false,
+    feeds: [
+      { feed: TOTALS, target: 'lake', messages: 50, stopped: null },
+      { feed: TOTALS, target: 'warehouse', messages: 0, stopped: { code: 'warehouse_other_lake' } },
+    ],
+  });
+  await at.inLake();
+});
+
 for (const when of ['at the start', 'with a batch in hand'] as const) {
   test(`a run that is told to stop while MySQL is away, ${when}, ends with 0 and loses nothing`, async () => {
     await using at = await scene({ destination: 'both' });

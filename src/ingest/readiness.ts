@@ -1,0 +1,90 @@
+// Whether each pipeline of this process moves its data, for whoever asks from outside: a load balancer, a supervisor, a person.
+// Invariant: a pipeline is ready from its first assignment on, as long as nothing that it needs is waited for and it has not ended by an error.
+
+import type { TargetName } from './target.ts';
+
+/** What a pipeline says of itself. `token`: whoever waits, so that two who wait for the same thing are two. */
+export type PipelineHealth = {
+  /** The group has said which partitions are this member's. */
+  reads(): void;
+  kafkaLost(reason: string): void;
+  waits(token: object, reason: string): void;
+  back(token: object): void;
+  failed(reason: string): void;
+};
+
+export type ReadinessView = {
+  readonly ready: boolean;
+  readonly pipelines: readonly {
+    readonly target: TargetName;
+    readonly ready: boolean;
+    /** ISO 8601 UTC: since when it is, or is not. */
+    readonly since: string;
+    /** null: it is ready. */
+    readonly reason: string | null;
+  }[];
+};
+
+export type Readiness = {
+  /** Whether somebody may ask at any time. */
+  readonly isServed: boolean;
+  pipeline(target: TargetName): PipelineHealth;
+  view(): ReadinessView;
+};
+
+type State = {
+  readonly waiting: Map<object, string>;
+  isStarted: boolean;
+  failure: string | null;
+  isReady: boolean;
+  sinceMs: number;
+};
+
+export function createReadiness(
+  targets: readonly TargetName[],
+  { nowMs, isServed }: { readonly nowMs: () => number; readonly isServed: boolean },
+): Readiness {
+  const fresh = (): State => ({ waiting: new Map(), isStarted: false, failure: null, isReady: false, sinceMs: nowMs() });
+  const states = new Map(targets.map((target) => [target, fresh()]));
+  const changed = (state: State): void => {
+    const isReady = reasonOf(state) === null;
+    if (isReady !== state.isReady) state.sinceMs = nowMs();
+    state.isReady = isReady;
+  };
+  return {
+    isServed,
+    pipeline: (target) => {
+      const state = states.get(target) ?? fresh();
+      states.set(target, state);
+      const change = (work: () => void): void => {
+        work();
+        changed(state);
+      };
+      return {
+        reads: () =>
+          change(() => {
+            state.isStarted = true;
+            state.waiting.delete(states);
+          }),
+        kafkaLost: (reason) => change(() => state.waiting.set(states, reason)),
+        waits: (token, reason) => change(() => state.waiting.set(token, reason)),
+        back: (token) => change(() => state.waiting.delete(token)),
+        failed: (reason) =>
+          change(() => {
+            state.failure = reason;
+          }),
+      };
+    },
+    view: () => {
+      const pipelines = [...states].map(([target, state]) => ({
+        ...{ target, ready: state.isReady, since: new Date(state.sinceMs).toISOString(), reason: reasonOf(state) },
+      }));
+      return { ready: pipelines.every(({ ready }) => ready), pipelines };
+    },
+  };
+}
+
+function reasonOf({ failure, waiting, isStarted }: State): string | null {
+  const [waitedFor] = waiting.values();
+  return failure ?? waitedFor ?? (isStarted ? null : 'it is starting');
+}

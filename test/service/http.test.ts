@@ -1,0 +1,77 @@
+// The HTTP server beside an ingest: what it answers, where it listens, and how a place that is taken is said.
+
+import { expect, test } from 'bun:test';
+import { createReadiness } from '../../src/ingest/readiness.ts';
+import { startHttp } from '../../src/service/http.ts';
+import { parseListen } from '../../src/service/listen.ts';
+
+const events: Record<string, unknown>[] = [];
+const silent = { error: () => {}, warn: () => {}, debug: () => {} };
+const log = { ...silent, info: (event: string, fields = {}) => void events.push({ event, ...fields }) };
+const clock = { ms: Date.UTC(2025, 0, 28) };
+const readinessOf = () => createReadiness(['lake', 'warehouse'], { nowMs: () => clock.ms, isServed: true });
+const FREE = { host: '127.0.0.1', port: 0 };
+
+test.each([
+  ['9464', '127.0.0.1', 9464],
+  [':9464', '127.0.0.1', 9464],
+  ['127.0.0.1:0', '127.0.0.1', 0],
+  ['0.0.0.0:80', '0.0.0.0', 80],
+  ['localhost:80', 'localhost', 80],
+  ['[::1]:80', '::1', 80],
+])('%s is %s and %d', (text, host, port) => expect(parseListen(text)).toEqual({ host, port }));
+
+test.each(['', 'localhost', 'localhost:', ':', '1:2:3', '65536', 'a b:1', '-1', '::1:80'])('%p is no address', (text) =>
+  expect(() => parseListen(text)).toThrow(expect.objectContaining({ code: 'usage', exit: 2 })),
+);
+
+test('ready is who was given partitions and waits for nothing; each waiter counts, and an end by an error stays', async () => {
+  const readiness = readinessOf();
+  await using server = await startHttp({ listen: FREE, readiness, log });
+  expect(events.at(-1)).toEqual({ event: 'http_listening', host: '127.0.0.1', port: server.port });
+  const get = async (path: string, method = 'GET') => {
+    const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { method });
+    return [response.status, JSON.parse((await response.text()) || 'null')] as const;
+  };
+  const [lake, warehouse] = [readiness.pipeline('lake'), readiness.pipeline('warehouse')];
+  const since = '2025-01-28T00:00:00.000Z';
+  const [starting, up] = [
+    { ready: false, since, reason: 'it is starting' },
+    { ready: true, since, reason: null },
+  ];
+  expect(await get('/healthz')).toEqual([200, { ok: true }]);
+  const pipelines = [
+    { target: 'lake', ...starting },
+    { target: 'warehouse', ...starting },
+  ];
+  expect(await get('/readyz')).toEqual([503, { ready: false, pipelines }]);
+  for (const one of [lake, warehouse]) one.reads();
+  expect(await get('/readyz?now')).toMatchObject([200, { ready: true, pipelines: [up, up] }]);
+  const [first, second] = [{}, {}];
+  clock.ms += 1_000;
+  warehouse.waits(first, 'away');
+  clock.ms += 1_000;
+  warehouse.waits(second, 'away still');
+  warehouse.back(first);
+  const away = { ready: false, since: '2025-01-28T00:00:01.000Z', reason: 'away still' };
+  expect(await get('/readyz')).toMatchObject([503, { ready: false, pipelines: [up, away] }]);
+  warehouse.back(second);
+  lake.kafkaLost('no broker');
+  expect(await get('/readyz')).toMatchObject([503, { pipelines: [{ ready: false, reason: 'no broker' }, { ready: true }] }]);
+  lake.reads();
+  warehouse.failed('refused');
+  warehouse.reads();
+  expect(await get('/readyz')).toMatchObject([503, { pipelines: [{ ready: true }, { ready: false, reason: 'refused' }] }]);
+  expect([(await get('/'))[0], (await get('/readyz', 'POST'))[0]]).toEqual([404, 405]);
+});
+
+test('a port in use is said, and one that is let go is free again', async () => {
+  const first = await startHttp({ listen: FREE, readiness: readinessOf(), log });
+  const listen = { host: '127.0.0.1', port: first.port };
+  expect(startHttp({ listen, readiness: readinessOf(), log })).rejects.toMatchObject({
+    ...{ code: 'usage', exit: 2, message: `port ${first.port} of 127.0.0.1 is in use`, todo: expect.stringContaining('--http') },
+  });
+  await first[Symbol.asyncDispose]();
+  await using second = await startHttp({ listen, readiness: readinessOf(), log });
+  expect(second.port).toBe(first.port);
+});
