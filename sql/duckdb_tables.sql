@@ -1,5 +1,5 @@
--- lake's own tables in the embedded warehouse: those of 01 to 04 in DuckDB's words, without the indexes that a search by scan
--- does not need. A feed has one open snapshot; that is the writer's to keep, for it is the only one.
+-- lake's own tables in the embedded warehouse: those of 01 to 04 in DuckDB's words. Tables that grow have no index, for one has to fit into
+-- memory. A feed has one open snapshot, a key one tombstone, a message one dead letter; that is the writer's to keep, for it is the only one.
 -- Readers find them in warehouse.duckdb, without keys and defaults. Times are in UTC.
 
 -- Of all `id` columns: numbers grow, and no two rows have the same.
@@ -126,8 +126,7 @@ CREATE TABLE IF NOT EXISTS lake_tombstones (
   key_hash BLOB NOT NULL,
   kafka_partition INTEGER NOT NULL,
   kafka_offset BIGINT NOT NULL,
-  kafka_timestamp TIMESTAMP NOT NULL,
-  PRIMARY KEY (feed, key_hash)
+  kafka_timestamp TIMESTAMP NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS lake_dead_letters (
@@ -145,6 +144,5 @@ CREATE TABLE IF NOT EXISTS lake_dead_letters (
   schema_version INTEGER NOT NULL DEFAULT 0,
   state VARCHAR NOT NULL DEFAULT 'open',
   created_at TIMESTAMP NOT NULL DEFAULT make_timestamp(epoch_us(now())),
-  closed_at TIMESTAMP,
-  UNIQUE (feed, topic, kafka_partition, kafka_offset)
+  closed_at TIMESTAMP
 );

@@ -2,6 +2,7 @@
 // said once, where it belongs. Invariant: both mean the same, row for row.
 
 import type { FieldType } from '../model/feed.ts';
+import type { SnapshotName } from '../model/snapshot.ts';
 import type { SqlTable } from './fact-table.ts';
 import type { FoundTable } from './found-table.ts';
 import type { OwnTable } from './own-tables.ts';
@@ -37,6 +38,16 @@ export type Upsert = {
   readonly touch: readonly string[];
 };
 
+export type CopiedRows = {
+  readonly table: string;
+  readonly id: string;
+  readonly keyHash: string;
+  readonly date: string;
+  readonly version: string;
+  /** Where they are copied to. */
+  readonly into: SnapshotName;
+};
+
 export type JoinedDelete = {
   /** Called `f` in the conditions. */
   readonly table: string;
@@ -68,9 +79,11 @@ export type Dialect = {
   readonly openFeed: string;
   /** A condition on information_schema: this database's. */
   readonly isHere: string;
+  /** Behind rows that are inserted: what becomes of one whose key is there already. */
   readonly latestWins: (upsert: NewerUpsert) => string;
   readonly upsert: (upsert: Upsert) => string;
-  readonly unlessThere: (upsert: { readonly table: string; readonly key: readonly string[]; readonly id: string }) => string;
+  /** Behind the conditions on `s`, whose rows are copied within a table: those that are copied already are left as they are. */
+  readonly unlessThere: (copy: CopiedRows) => string;
   readonly deleteJoined: (parts: JoinedDelete) => string;
   readonly deleteSome: (table: string, where: string, rowsMax: number) => string;
   /** Of rows `<key_hash>:<partition>:<offset>`, as in duckdb/snapshot-checksum. */

@@ -1,10 +1,10 @@
-// The texts of the embedded DuckDB. There is one writer, so nothing is locked; a table has no index but those that keep a row
-// unique, for every other one is kept in memory and searched by nobody.
+// The texts of the embedded DuckDB. There is one writer, so nothing is locked. Tables that grow have no index and no unique key: an
+// index of DuckDB has to fit into memory, with every row of every snapshot. Rows find their like by a join with a whole batch.
 
 import duckdbText from '../../sql/duckdb_tables.sql' with { type: 'text' };
-import { quoteName } from '../duckdb/sql.ts';
+import { quoteName, quoteText } from '../duckdb/sql.ts';
 import type { FieldType } from '../model/feed.ts';
-import type { Dialect, NewerUpsert, Upsert } from './dialect.ts';
+import type { CopiedRows, Dialect, NewerUpsert, Upsert } from './dialect.ts';
 import { checkEmbedded } from './duckdb-check.ts';
 import type { SqlTable } from './fact-table.ts';
 import { ownTables, sqlStatements } from './own-tables.ts';
@@ -28,27 +28,35 @@ export function embeddedType(type: FieldType): string {
 
 const incoming = (column: string): string => `excluded.${column}`;
 
-/** The upsert of the engine does not read back what it has set: the order of the assignments means nothing. */
-function conflict(key: readonly string[], sets: readonly (readonly [string, string])[]): string {
-  return ` ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${sets.map(([column, value]) => `${column} = ${value}`).join(', ')}`;
+const old = (column: string): string => `old.${column}`;
+
+type Merge = {
+  readonly key: readonly string[];
+  readonly sets: readonly (readonly [string, string])[];
+  readonly touch: readonly string[];
+};
+
+/** The part of a MERGE that duckdb-transaction puts between its rows, `excluded`, and what is inserted. */
+function merge({ key, sets, touch }: Merge, when = ''): string {
+  const isSame = key.map((name) => `${old(name)} = ${incoming(name)}`).join(' AND ');
+  const all = [...sets, ...touch.map((name) => [name, NOW] as const)].map(([column, value]) => `${column} = ${value}`);
+  return ` ON ${isSame} WHEN MATCHED${when} THEN UPDATE SET ${all.join(', ')}`;
 }
 
-function latestWins({ table, key, fields, order, touch }: NewerUpsert): string {
+function latestWins({ key, fields, order, touch }: NewerUpsert): string {
   const sets = [...fields, ...order].map((name) => [name, incoming(name)] as const);
-  const newer = `(${order.map(incoming).join(', ')}) > (${order.map((name) => `${table}.${name}`).join(', ')})`;
-  return `${conflict(key, [...sets, ...touched(touch)])} WHERE ${newer}`;
+  return merge({ key, sets, touch }, ` AND (${order.map(incoming).join(', ')}) > (${order.map(old).join(', ')})`);
 }
 
-const touched = (columns: readonly string[]) => columns.map((name) => [name, NOW] as const);
+const upsert = ({ key, sets, touch }: Upsert): string => merge({ key, sets: sets(old, incoming), touch });
 
-const upsert = ({ table, key, sets, touch }: Upsert): string =>
-  conflict(key, [...sets((column) => `${table}.${column}`, incoming), ...touched(touch)]);
+function unlessThere({ table, keyHash, date, version, into }: CopiedRows): string {
+  const isCopy = `o.${date} = ${quoteText(into.date)} AND o.${version} = ${into.version}`;
+  return ` AND NOT EXISTS (SELECT 1 FROM ${table} o WHERE o.${keyHash} = s.${keyHash} AND ${isCopy})`;
+}
 
 function createTable(table: SqlTable): Statement {
-  const unique = table.indexes
-    .filter(({ kind }) => kind === 'unique')
-    .map(({ parts }) => `UNIQUE (${parts.map(({ name }) => quoteName(name)).join(', ')})`);
-  const lines = [...table.columns.map((column) => `${column.quoted} ${column.definition}`), ...unique];
+  const lines = table.columns.map((column) => `${column.quoted} ${column.definition}`);
   return { text: `CREATE TABLE IF NOT EXISTS ${table.quoted} (\n  ${lines.join(',\n  ')}\n)`, values: [] };
 }
 
@@ -89,7 +97,7 @@ export const duckdbDialect: Dialect = {
   isHere: IS_HERE,
   latestWins,
   upsert,
-  unlessThere: ({ key }) => ` ON CONFLICT (${key.join(', ')}) DO NOTHING`,
+  unlessThere,
   deleteJoined: ({ table, other, on, where }) => `DELETE FROM ${table} f USING ${other} t WHERE ${on} AND ${where}`,
   deleteSome: (table, where, rowsMax) =>
     `DELETE FROM ${table} WHERE rowid IN (SELECT rowid FROM ${table} WHERE ${where} LIMIT ${rowsMax})`,

@@ -23,8 +23,8 @@ export type DuckdbOptions = {
   readonly log: Log;
 };
 
-/** For the indexes that keep rows unique, and for what a statement sorts; more is spilled. */
-const MEMORY_BYTES_MAX = 256 * 1024 * 1024;
+/** For what a statement joins and sorts, and for pages of the file; more is spilled. */
+const MEMORY_BYTES_MAX = 128 * 1024 * 1024;
 /** A statement is not sent anywhere: what bounds it is the batch. */
 const STATEMENT_BYTES_MAX = 2 ** 31;
 

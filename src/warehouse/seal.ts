@@ -147,7 +147,8 @@ async function copyRows(sealing: Sealing, { parts, copyId }: Copy, signal: Abort
   const { opens } = cut;
   const { copyRowsMax, unlessThere } = warehouse.dialect;
   const id = fact.own.id.quoted;
-  const key = [fact.own.keyHash?.quoted ?? '', parts.date, parts.version];
+  const { date, version } = parts;
+  const unless = unlessThere({ table: fact.quoted, id, keyHash: fact.own.keyHash?.quoted ?? '', date, version, into: opens });
   const from = `FROM ${fact.quoted} s WHERE s.${parts.date} = ? AND s.${parts.version} = ? AND s.${id} > ?`;
   for (let after = '0'; ; ) {
     const last: Statement = {
@@ -163,7 +164,7 @@ async function copyRows(sealing: Sealing, { parts, copyId }: Copy, signal: Abort
         await checkOwner(tx, sealing, copyId);
         await tx.change({
           text: `INSERT INTO ${fact.quoted} (${parts.copied}, ${parts.date}, ${parts.version})
-            SELECT ${parts.copied}, ?, ? ${from} AND s.${id} <= ?${unlessThere({ table: fact.quoted, key, id })}`,
+            SELECT ${parts.copied}, ?, ? ${from} AND s.${id} <= ?${unless}`,
           values: [opens.date, opens.version, sealed.date, sealed.version, begun, String(upTo)],
         });
       }, signal),
