@@ -20,7 +20,7 @@ import { openWarehouseFeed } from '../../src/warehouse/warehouse-feed.ts';
 import { feedOf, type Json } from '../config/helpers.ts';
 import { newId, rangeOf } from '../helpers/lake-folder.ts';
 import { mysqlEngines } from '../helpers/mysql.ts';
-import { NOW_MS, never, place, tableOf, typed } from './setup-helpers.ts';
+import { embeddedPlace, NOW_MS, never, place, tableOf, typed } from './setup-helpers.ts';
 
 setDefaultTimeout(60_000);
 
@@ -75,8 +75,8 @@ async function stage(connection: Connection, start: number): Promise<ClosedBatch
   return { ...about, id, tables, memory: null, ranges, rows };
 }
 
-test.each([...mysqlEngines])('the lake and %s agree on a sealed snapshot', async (engine) => {
-  await using there = await place(engine);
+test.each([...mysqlEngines, 'duckdb'] as const)('the lake and %s agree on a sealed snapshot', async (engine) => {
+  await using there = await (engine === 'duckdb' ? embeddedPlace() : place(engine));
   await using database = await openDatabase();
   const [connection, own] = [await database.connect(), await database.connect()];
   const feed = feedOf(FEED);
@@ -86,7 +86,7 @@ test.each([...mysqlEngines])('the lake and %s agree on a sealed snapshot', async
   const warehouse = await openWarehouseFeed({
     ...{ warehouse: there.warehouse, feed: feed.name, topic: feed.topic, clusterId: 'c1', signal: never, snapshots: rules },
     patience: { log, nowMs: Date.now, stop: never, waitMsMax: null },
-    tables: () => ({ fact: tableOf(FEED), schemaVersion: 0 }),
+    tables: () => ({ fact: tableOf(FEED, there.warehouse.dialect), schemaVersion: 0 }),
     engine: (work) => work(connection),
     tell: () => undefined,
     refreshSchema: async () => undefined,

@@ -1,15 +1,19 @@
 // A database with a Warehouse on it, and feeds to make tables of.
 
+import { join } from 'node:path';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import type { MysqlEngine } from '../../scripts/service/mysql-files.ts';
 import { LakeError } from '../../src/errors.ts';
 import type { Feed, TypedField } from '../../src/model/feed.ts';
+import type { Dialect } from '../../src/warehouse/dialect.ts';
+import { openDuckdbWarehouse } from '../../src/warehouse/duckdb-warehouse.ts';
 import { type FactTable, factTable } from '../../src/warehouse/fact-table.ts';
 import { mysqlDialect } from '../../src/warehouse/mysql-dialect.ts';
 import { openMysqlWarehouse } from '../../src/warehouse/mysql-warehouse.ts';
 import type { Warehouse } from '../../src/warehouse/warehouse.ts';
 import { feedOf, type Json } from '../config/helpers.ts';
 import { type TestDatabase, testMysql } from '../helpers/mysql.ts';
+import { tempDir } from '../helpers/services.ts';
 
 export const never = new AbortController().signal;
 export const NOW_MS = Date.UTC(2025, 0, 28, 12);
@@ -44,6 +48,21 @@ export async function place(engine: MysqlEngine, given?: TestDatabase): Promise<
     [Symbol.asyncDispose]: async () => {
       for (const warehouse of opened) await warehouse[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The embedded warehouse; `rows` reads what is committed. */
+export async function embeddedPlace() {
+  const folder = await tempDir();
+  const files = { statePath: join(folder.path, 'engine/state.duckdb'), path: join(folder.path, 'warehouse.duckdb') };
+  const warehouse = await openDuckdbWarehouse({ ...files, publishEveryMs: 1_000, nowMs: Date.now, log: silent });
+  return {
+    warehouse,
+    rows: (text: string) => warehouse.run({ text, values: [] }, never),
+    [Symbol.asyncDispose]: async () => {
+      await warehouse[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
     },
   };
 }
@@ -103,9 +122,9 @@ export const typed = (feed: Feed): TypedField[] =>
     return { ...field, type: field.type };
   });
 
-export const tableOf = (json: Json): FactTable => {
+export const tableOf = (json: Json, dialect: Dialect = mysqlDialect): FactTable => {
   const feed = feedOf(json);
-  return factTable(feed, typed(feed), mysqlDialect);
+  return factTable(feed, typed(feed), dialect);
 };
 
 export async function errorOf(work: Promise<unknown>): Promise<LakeError> {
