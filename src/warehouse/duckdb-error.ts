@@ -18,6 +18,8 @@ const CLASSES: readonly (readonly [RegExp, FailureClass])[] = [
   [/^Binder Error: .*(?:not found|does not have a column)/s, 'missing'],
 ];
 
+const NO_ROOM = 'free space on the disk of the lake, or memory; it then goes on by itself, and nothing is lost';
+
 /** Of an error that makes the whole database unusable until it is opened again. */
 export const isInvalidated = (failure: WarehouseFailure): boolean => /invalidated|^FATAL/i.test(failure.message);
 
@@ -27,7 +29,8 @@ export function classifyEmbedded(error: unknown): WarehouseFailure {
   const failureClass = CLASSES.find(([pattern]) => pattern.test(message))?.[1] ?? 'stop';
   // The whole error quotes values of the row.
   const cause = failureClass === 'row' || failureClass === 'duplicate' ? {} : { cause: error };
-  return new WarehouseFailure(failureClass, wordsOf(failureClass, message), cause);
+  const todo = failureClass === 'wait' ? { todo: NO_ROOM } : {};
+  return new WarehouseFailure(failureClass, wordsOf(failureClass, message), { ...cause, ...todo });
 }
 
 /** DuckDB's own first line, without what was being done. */

@@ -107,7 +107,8 @@ async function commit(connection: Connection, giveUp: () => Promise<void>): Prom
     const failure = classifyEmbedded(error);
     if (failure.class === 'retry' && !isInvalidated(failure)) throw failure;
     await giveUp();
-    throw new WarehouseFailure('in_doubt', `COMMIT has no answer: ${failure.message}`, { cause: error });
+    const todo = failure.todo === null ? {} : { todo: failure.todo };
+    throw new WarehouseFailure('in_doubt', `COMMIT has no answer: ${failure.message}`, { cause: error, ...todo });
   }
 }
 

@@ -68,7 +68,7 @@ async function waitedFor<T>(work: () => Promise<T>, patience: Waiting, signal: A
           throw outOfReach(patience, nowMs() - sinceMs, error);
         if (nowMs() - toldMs >= TOLD_EVERY_MS) {
           toldMs = nowMs();
-          const todo = 'start the database server, or correct warehouse.host and warehouse.port; what is in the lake goes on';
+          const todo = error.todo ?? AWAY;
           log.warn('warehouse_waited_for', { ...where, ...(number === null ? {} : { number }), reason: message, todo });
         }
         await pause(Math.min(WAIT_MS_MAX, WAIT_MS_MIN * 2 ** Math.min(waits - 1, 10)), signal, stop);
@@ -76,6 +76,8 @@ async function waitedFor<T>(work: () => Promise<T>, patience: Waiting, signal: A
     }
   }
 }
+
+const AWAY = 'start the database server, or correct warehouse.host and warehouse.port; what is in the lake goes on';
 
 const placeOf = ({ feed }: Patience) => ({ ...(feed === null ? {} : { feed }), target: 'warehouse' });
 
@@ -93,6 +95,7 @@ const outOfReach = (patience: Patience, waitedMs: number, cause: WarehouseFailur
     {
       where: placeOf(patience),
       cause,
+      ...(cause.todo === null ? {} : { todo: cause.todo }),
     },
   );
 

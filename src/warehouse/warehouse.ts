@@ -40,12 +40,15 @@ export type FailureClass =
 export class WarehouseFailure extends Error {
   readonly class: FailureClass;
   readonly number: number | null;
+  /** What to do about one that is waited out, where it is not the server that is away. */
+  readonly todo: string | null;
 
-  constructor(failureClass: FailureClass, words: string, more: { number?: number | null; cause?: unknown } = {}) {
+  constructor(failureClass: FailureClass, words: string, more: { number?: number | null; cause?: unknown; todo?: string } = {}) {
     super(words, more.cause === undefined ? undefined : { cause: more.cause });
     this.name = 'WarehouseFailure';
     this.class = failureClass;
     this.number = more.number ?? null;
+    this.todo = more.todo ?? null;
   }
 }
 

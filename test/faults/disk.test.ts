@@ -1,23 +1,14 @@
 // The disk of the lake is full, or cannot be written: a clear error, exit 1, nothing lost.
 
 import { expect, test } from 'bun:test';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expectExactlyOnce } from '../helpers/expect-exactly-once.ts';
 import { drain, runLake, streamFeed, writeSetup } from '../helpers/ingest.ts';
 import { messages, record } from '../helpers/produced.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
-
-const isRoot = process.getuid?.() === 0;
-
-/** A file system of so many bytes; root only. */
-async function smallDisk(path: string, bytes: number) {
-  mkdirSync(path);
-  const mounted = Bun.spawnSync(['mount', '-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path]);
-  if (mounted.exitCode !== 0) throw new Error(`no tmpfs at ${path}: ${mounted.stderr}`);
-  return { [Symbol.dispose]: () => void Bun.spawnSync(['umount', '-l', path]) };
-}
+import { isRoot, smallDisk } from '../helpers/small-disk.ts';
 
 async function fullDisk(): Promise<void> {
   await using folder = await tempDir();
@@ -25,7 +16,7 @@ async function fullDisk(): Promise<void> {
   const topic = await kafka.createTopic();
   await using sent = await record(kafka, topic);
   const disk = join(folder.path, 'disk');
-  using _mount = await smallDisk(disk, 1_500_000);
+  using space = smallDisk(disk, 1_500_000);
   const setup = writeSetup({
     folder: folder.path,
     kafka,
@@ -35,18 +26,15 @@ async function fullDisk(): Promise<void> {
   });
   await sent.send(messages(0, 100));
   await drain(setup);
-  const ballast = join(disk, 'ballast');
   for (const spare of [0, 4_096, 20_000, 60_000]) {
-    rmSync(ballast, { force: true });
-    const free = Number(Bun.spawnSync(['df', '--output=avail', '-B1', disk]).stdout.toString().split('\n')[1]);
-    writeFileSync(ballast, Buffer.alloc(Math.max(0, free - spare)));
+    space.fill(spare);
     // Random text, so that it does not compress away.
     await sent.send(messages(1_000 + spare, 1_500, (id) => ({ value: JSON.stringify({ id, text: crypto.randomUUID() }) })));
     const { code, stderr } = await runLake(setup, ['ingest', '--until-caught-up']);
     expect(stderr).toContain('code   disk_full (exit 1)');
     expect(code).toBe(1);
   }
-  rmSync(ballast);
+  space.empty();
   await drain(setup);
   await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic });
 }

@@ -2,8 +2,9 @@
 // process at a time, SIGKILL at any moment.
 
 import { afterAll, expect, setDefaultTimeout, test } from 'bun:test';
-import { existsSync, readdirSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { openDatabase, run } from '../../src/duckdb/connection.ts';
 import { changelog } from '../helpers/changelog.ts';
 import { embeddedRows } from '../helpers/embedded.ts';
 import { expectExactlyOnce } from '../helpers/expect-exactly-once.ts';
@@ -19,6 +20,13 @@ setDefaultTimeout(240_000);
 
 const KILLS = 10;
 const never = async (): Promise<void> => undefined;
+
+/** Changes the copy, which only who owns the file can. */
+async function forge(path: string, sql: string): Promise<void> {
+  chmodSync(path, 0o644);
+  await using database = await openDatabase({ path });
+  await run(await database.connect(), sql);
+}
 
 /** A table and a stream into lake and warehouse, with no word of a warehouse in feeds.json. */
 async function scene(batch: Record<string, unknown> = {}) {
@@ -106,6 +114,23 @@ test('with no warehouse configured, both targets hold the fold of both topics, r
   const audit = await embeddedRows(one.path, "SELECT resource FROM audit_log WHERE action = 'table_created' ORDER BY audit_id");
   expect(audit.map(({ resource }) => resource)).toContain('fact_totals');
   expect(readdirSync(one.setup.lakePath).filter((name) => name.includes('.duckdb'))).toEqual(['warehouse.duckdb']);
+});
+
+test('verify finds nothing in it, deep neither, and a row that was changed in the copy by its key', async () => {
+  await using one = await scene({ batch_size: 300 });
+  await one.send(300);
+  await drain(one.setup);
+  for (const args of [[], ['--deep']]) {
+    const { code, stdout, stderr } = await runLake(one.setup, ['verify', '--json', ...args]);
+    expect([code, stderr.includes('error:'), JSON.parse(stdout).ok]).toEqual([0, false, true]);
+    expect(stdout).toContain('"target": "warehouse"');
+  }
+  await forge(
+    one.path,
+    "UPDATE fact_totals SET text = 'forged' WHERE kafka_offset = (SELECT max(kafka_offset) FROM fact_totals)",
+  );
+  const { code, stdout } = await runLake(one.setup, ['verify', '--json']);
+  expect([code, stdout]).toEqual([3, expect.stringContaining('forged')]);
 });
 
 test('a reader in another process always sees one whole state, and a later one never has less', async () => {

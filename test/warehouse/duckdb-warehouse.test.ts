@@ -15,10 +15,11 @@ import { factTable } from '../../src/warehouse/fact-table.ts';
 import { IDENTITY_TABLES, OTHER_TABLES } from '../../src/warehouse/own-tables.ts';
 import { setUpWarehouse } from '../../src/warehouse/setup.ts';
 import { setUpFactTable } from '../../src/warehouse/setup-table.ts';
-import type { Warehouse } from '../../src/warehouse/warehouse.ts';
+import { type Warehouse, WarehouseFailure } from '../../src/warehouse/warehouse.ts';
 import { feedOf } from '../config/helpers.ts';
 import { embeddedRows } from '../helpers/embedded.ts';
 import { tempDir } from '../helpers/services.ts';
+import { isRoot, smallDisk } from '../helpers/small-disk.ts';
 import { until } from '../helpers/until.ts';
 import { errorOf, never, SUMMARY, summaryWith, typed } from './setup-helpers.ts';
 
@@ -149,6 +150,45 @@ test('a copy that cannot be written is told, tried again, and stops no commit; a
   await (await at.open())[Symbol.asyncDispose]();
   expect(await at.rows('SELECT count(*) AS n FROM t')).toEqual([{ n: '2' }]);
 });
+
+// A limit on the size of files, which others meet, would end the test itself.
+if (isRoot)
+  test('a full disk is waited out: what was answered as committed is there, and what was not is not', async () => {
+    await using folder = await tempDir();
+    const disk = join(folder.path, 'disk');
+    using space = smallDisk(disk, 24 * 1024 * 1024);
+    const [statePath, path] = [join(disk, 'engine/state.duckdb'), join(folder.path, 'warehouse.duckdb')];
+    const log: Log = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
+    const warehouse = await openDuckdbWarehouse({ statePath, path, publishEveryMs: 0, nowMs: Date.now, log });
+    await run(warehouse, 'CREATE TABLE t (batch INTEGER, v VARCHAR)');
+    const rows = `FROM range(4000) r(i)`;
+    const insert = (batch: number) => change(warehouse, `INSERT INTO t SELECT ${batch}, sha256(i || '/${batch}') ${rows}`);
+    const batches = async () =>
+      (await run(warehouse, 'SELECT batch, CAST(count(*) AS INTEGER) AS n FROM t GROUP BY 1 ORDER BY 1')).map((row) => row['n']);
+    let batch = 0;
+    for (; batch < 3; batch++) await insert(batch);
+    for (const spare of [0, 4_096, 100_000, 300_000]) {
+      space.fill(spare);
+      let failure: WarehouseFailure | null = null;
+      for (; failure === null; batch++) {
+        failure = await insert(batch).then(
+          () => null,
+          (error: unknown) => (error instanceof WarehouseFailure ? error : expect.unreachable(String(error))),
+        );
+        if (failure) break;
+      }
+      expect(['wait', 'in_doubt']).toContain(failure?.class ?? '');
+      // What waits is tried again: sooner or later nothing of it is there, and then all of it.
+      await insert(batch).catch(() => undefined);
+      space.empty();
+      const there = (await run(warehouse, `SELECT 1 AS one FROM t WHERE batch = ${batch} LIMIT 1`)).length === 1;
+      if (!there) await insert(batch);
+      batch++;
+      expect(await batches()).toEqual(Array(batch).fill(4_000));
+    }
+    await warehouse[Symbol.asyncDispose]();
+    expect(await embeddedRows(path, 'SELECT CAST(count(*) AS INTEGER) AS n FROM t')).toEqual([{ n: batch * 4_000 }]);
+  });
 
 test('a file that is no database is refused by name and left alone', async () => {
   await using at = await place();
