@@ -49,8 +49,12 @@ async function scene(batch: Record<string, unknown> = {}) {
     ...{ setup, path, chance },
     send: async (count: number): Promise<void> => {
       await changes.send(changelog(chance, { count, keys: 40, partitions: 2 }));
-      const bad = (id: number) => (id % 50 === 7 ? { value: `no json ${id}` } : {});
-      await orders.send(messages(ordersCount, count, (id) => ({ partition: id % 2, ...bad(id) })));
+      // Some are no JSON, some begin with what decoders like to take for a byte order mark.
+      const odd = (id: number) => {
+        if (id % 50 === 7) return { value: `no json ${id}` };
+        return id % 50 === 9 ? { value: JSON.stringify({ id, text: `\ufeff${id}` }) } : {};
+      };
+      await orders.send(messages(ordersCount, count, (id) => ({ partition: id % 2, ...odd(id) })));
       ordersCount += count;
     },
     sentCount: () => changes.messages.length + orders.messages.length,
@@ -101,8 +105,9 @@ function startReader(path: string) {
 
 test('with no warehouse configured, both targets hold the fold of both topics, run after run', async () => {
   await using one = await scene({ batch_size: 300 });
-  for (let run = 0; run < 3; run++) {
-    await one.send(600);
+  // The last one in batches that go through DuckDB on their way.
+  for (const count of [600, 600, 4_000]) {
+    await one.send(count);
     await drain(one.setup);
     await one.check();
   }

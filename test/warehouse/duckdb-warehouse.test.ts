@@ -253,6 +253,31 @@ test('a set-up done twice changes nothing more; columns are added and numbers wi
   }
 });
 
+test('a newer row takes the place of an older one and the time of its change, an older one changes nothing', async () => {
+  await using at = await place();
+  await using warehouse = await at.open();
+  const own = 'DEFAULT make_timestamp(0)';
+  await run(
+    warehouse,
+    `CREATE TABLE t (k VARCHAR, v VARCHAR, p INTEGER, o BIGINT, created TIMESTAMP ${own}, updated TIMESTAMP ${own})`,
+  );
+  const parts = { table: 't', key: ['k'], fields: ['v'], order: ['p', 'o'], touch: ['updated'] };
+  const insert = (...rows: string[][]) =>
+    warehouse.transaction(
+      (tx) => tx.insert({ table: 't', columns: ['k', 'v', 'p', 'o'], rows, tail: duckdbDialect.latestWins(parts) }),
+      never,
+    );
+  const shown = async () =>
+    (await run(warehouse, 'SELECT k, v, updated > created AS touched FROM t ORDER BY k')).map((row) =>
+      Object.values(row).join(' '),
+    );
+  await insert(['a', 'first', '1', '5'], ['b', 'first', '1', '5']);
+  await insert(['a', 'older', '0', '9'], ['b', 'same', '1', '5'], ['c', 'first', '0', '0']);
+  expect(await shown()).toEqual(['a first 0', 'b first 0', 'c first 0']);
+  await insert(['a', 'newer', '1', '6'], ['b', 'newer', '2', '0']);
+  expect(await shown()).toEqual(['a newer 1', 'b newer 1', 'c first 0']);
+});
+
 test('every field type has a column that holds its values', async () => {
   await using at = await place();
   await using warehouse = await at.open();
