@@ -6,7 +6,7 @@ import { type FailureClass, WarehouseFailure } from './warehouse.ts';
 
 const CLASSES: readonly (readonly [RegExp, FailureClass])[] = [
   [/No space left|disk full|out of disk|exceeds? .*max_temp_directory_size/i, 'wait'],
-  [/^(?:Out of Memory|IO) Error/, 'wait'],
+  [/^Out of Memory Error/, 'wait'],
   // Reopened, it has what was committed.
   [/database has been invalidated|^FATAL/i, 'wait'],
   [/^Constraint Error: .*(?:Duplicate key|violates (?:primary key|unique) constraint|constraint violation)/s, 'duplicate'],
@@ -45,6 +45,6 @@ function wordsOf(failureClass: FailureClass, message: string): string {
   if (failureClass !== 'row') return message;
   const rule = /^Constraint Error: ((?:NOT NULL|CHECK) constraint failed(?:: \S+| on table \S+))/.exec(message)?.[1];
   if (rule) return rule;
-  const type = / to (?:type )?([A-Z]+(?:\([\d,]+\))?)\b/.exec(message)?.[1];
+  const type = / (?:to|destination) (?:type )?([A-Z]+\d*(?:\([\d,]+\))?)/.exec(message)?.[1];
   return type ? `a value does not fit ${type}` : 'a value does not fit its column';
 }
