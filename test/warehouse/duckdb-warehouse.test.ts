@@ -152,6 +152,22 @@ test('a copy that cannot be written is told, tried again, and stops no commit; a
   expect(await at.rows('SELECT count(*) AS n FROM t')).toEqual([{ n: '2' }]);
 });
 
+test('a database that DuckDB gave up is opened again, with what was committed', async () => {
+  await using at = await place();
+  await using warehouse = await at.open();
+  await run(warehouse, 'CREATE TABLE t (id INTEGER)');
+  await change(warehouse, 'INSERT INTO t VALUES (1)');
+  // DuckDB's own switch for its tests: the next checkpoint ends as by a power failure, and so does the COMMIT that begins it.
+  await run(warehouse, "SET debug_checkpoint_abort = 'before_header'");
+  await run(warehouse, "SET checkpoint_threshold = '1KB'");
+  const failure = await change(warehouse, 'INSERT INTO t FROM range(2, 5000)').catch((error: unknown) => error);
+  expect(failure instanceof WarehouseFailure && failure.class).toBe('in_doubt');
+  const there = await run(warehouse, 'SELECT max(id) AS id FROM t');
+  expect([1, 4_999]).toContain(Number(there[0]?.['id']));
+  await change(warehouse, 'INSERT INTO t VALUES (5000)');
+  expect(await run(warehouse, 'SELECT max(id) AS id FROM t')).toEqual([{ id: 5_000 }]);
+});
+
 // A limit on the size of files, which others meet, would end the test itself.
 if (isRoot)
   test('a full disk is waited out: what was answered as committed is there, and what was not is not', async () => {
