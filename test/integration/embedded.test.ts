@@ -184,7 +184,7 @@ test(`SIGKILL at ${KILLS} random moments: nothing is lost and nothing is twice`,
     // One in three anywhere, start included; the others while batches commit and copies are made.
     const isAnywhere = kill % 3 === 0;
     if (!isAnywhere && next() < 0.3) await lake.event('warehouse_published');
-    else if (!isAnywhere) await lake.event('batch_committed', 1 + Math.floor(between(0, 4)));
+    else if (!isAnywhere) await lake.event('batch_committed', 1 + Math.floor(between(0, 2)));
     const killAtMs = performance.now() + between(0, isAnywhere ? 2_000 : 60);
     await until(() => performance.now() > killAtMs, { everyMs: 1 });
     lake.kill('SIGKILL');
