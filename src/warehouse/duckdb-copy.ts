@@ -38,6 +38,10 @@ export async function openDuckdbCopy(path: string): Promise<Warehouse> {
           throw classifyEmbedded(error);
         }
       }),
-    [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () =>
+      queue(null, async () => {
+        connection.closeSync();
+        await database[Symbol.asyncDispose]();
+      }),
   };
 }

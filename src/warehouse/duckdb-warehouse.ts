@@ -55,7 +55,11 @@ export async function openDuckdbWarehouse(options: DuckdbOptions): Promise<Wareh
   const giveUp = async (): Promise<void> => {
     const before = opened;
     opened = null;
-    await before?.database[Symbol.asyncDispose]();
+    if (before === null) return;
+    // A connection keeps its database, and the file, until the collector finds it: another one on the same file would ruin it.
+    await reads(null, async () => before.reader.closeSync());
+    before.writer.closeSync();
+    await before.database[Symbol.asyncDispose]();
   };
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {

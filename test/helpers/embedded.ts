@@ -26,7 +26,8 @@ export function testEmbedded(): EmbeddedCopy {
 /** Numbers beyond 2^53, decimals and times come as texts, bytes as Buffers. */
 export async function embeddedRows(path: string, text: string, values: readonly string[] = []) {
   await using database = await openDatabase({ path, readOnly: true });
-  const { rows } = await execute(await database.connect(), { text, values });
+  const connection = await database.connect();
+  const { rows } = await execute(connection, { text, values }).finally(() => connection.closeSync());
   const changed = (value: string | number | Uint8Array | null) => (value instanceof Uint8Array ? Buffer.from(value) : value);
   return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, changed(value)])));
 }
@@ -49,6 +50,7 @@ export async function embeddedLook(path: string) {
   await using database = await openDatabase({ path, readOnly: true });
   const connection = await database.connect();
   const ask = async (text: string) => (await execute(connection, { text, values: [] })).rows;
+  using _closed = { [Symbol.dispose]: () => connection.closeSync() };
   const there = (await ask('SELECT table_name AS name FROM information_schema.tables')).map((row) => row['name']);
   if (!TABLES.every((name) => there.includes(name))) return null;
   const [first] = await ask(LOOK);

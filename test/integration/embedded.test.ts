@@ -25,7 +25,9 @@ const never = async (): Promise<void> => undefined;
 async function forge(path: string, sql: string): Promise<void> {
   chmodSync(path, 0o644);
   await using database = await openDatabase({ path });
-  await run(await database.connect(), sql);
+  const connection = await database.connect();
+  await run(connection, sql);
+  connection.closeSync();
 }
 
 /** A table and a stream into lake and warehouse, with no word of a warehouse in feeds.json. */
