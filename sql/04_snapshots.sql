@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS lake_snapshots (
   feed VARCHAR(48) COLLATE utf8mb4_bin NOT NULL,
   snapshot_date DATE NOT NULL,
   snapshot_version INT NOT NULL,
-  state VARCHAR(16) COLLATE utf8mb4_bin NOT NULL COMMENT 'opening (being copied), open (the newest) or sealed',
+  state VARCHAR(16) COLLATE utf8mb4_bin NOT NULL COMMENT 'opening (being copied), open (the newest), sealed, or expiring (being deleted)',
   boundary_ms BIGINT NOT NULL COMMENT 'the instant it ends at',
   cut_kind VARCHAR(16) COLLATE utf8mb4_bin NULL COMMENT 'at_cut, or past_cut: sealed beyond the common offsets',
   positions LONGTEXT COLLATE utf8mb4_bin NULL COMMENT 'JSON, partition to position: sealed there, or copied from there',

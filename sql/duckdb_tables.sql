@@ -84,6 +84,8 @@ CREATE TABLE IF NOT EXISTS lake_positions (
   row_count BIGINT NOT NULL DEFAULT 0,
   dead_letters BIGINT NOT NULL DEFAULT 0,
   tombstones BIGINT NOT NULL DEFAULT 0,
+  retained_rows BIGINT NOT NULL DEFAULT 0,
+  retained_dead_letters BIGINT NOT NULL DEFAULT 0,
   cluster_id VARCHAR,
   schema_version INTEGER NOT NULL DEFAULT 0,
   caught_up_at TIMESTAMP,

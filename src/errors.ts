@@ -92,6 +92,11 @@ export const ERROR_TABLE = {
     hint: 'the embedded warehouse belongs to one process: stop the other one, or name a MySQL server in warehouse',
   },
   warehouse_failed: { exit: EXIT.failed, retriable: false, hint: 'see the words of the database server above' },
+  retention_refused: {
+    exit: EXIT.failed,
+    retriable: false,
+    hint: 'set the clock of this host right; if it is, take the limit or auto_delete out of the feed',
+  },
   fenced: { exit: EXIT.fenced, retriable: false, hint: 'another lake owns these partitions; stop one of the two' },
   engine_failed: { exit: EXIT.failed, retriable: false, hint: 'see the cause above' },
   sql_refused: { exit: EXIT.failed, retriable: false, hint: 'correct the SQL as DuckDB says above' },

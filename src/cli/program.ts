@@ -8,6 +8,7 @@ import { feeds } from '../commands/feeds.ts';
 import { ingest } from '../commands/ingest.ts';
 import { lag } from '../commands/lag.ts';
 import { query } from '../commands/query.ts';
+import { retention } from '../commands/retention.ts';
 import { status } from '../commands/status.ts';
 import { trace } from '../commands/trace.ts';
 import { verify } from '../commands/verify.ts';
@@ -28,7 +29,7 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, feeds, audit];
+const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, retention, feeds, audit];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */

@@ -12,6 +12,7 @@ import {
   type RemovedFile,
   schemaVersionOf,
 } from './feed-state.ts';
+import { removalConflict, removalProblem, sealedAfter } from './fold-removal.ts';
 import { movedPartitions, openedBy, sealConflict, sealedBy } from './fold-seal.ts';
 import { publishConflicts, snapshotProblem } from './fold-snapshot.ts';
 import type { CommittedRange, EntryKind, Gap, LogEntry, Proposal } from './log-entry.ts';
@@ -70,6 +71,8 @@ export const validity = (state: FeedState, writer: string, wanted: Proposal): Va
   if (wanted.snapshot && publishConflicts(state, wanted, wanted.snapshot)) return conflict('snapshot');
   const ofSeal = wanted.seal && sealConflict(state, wanted, wanted.seal);
   if (ofSeal) return conflict(ofSeal.reason, ofSeal.partitions);
+  const ofRemoval = removalConflict(state, wanted);
+  if (ofRemoval) return conflict(ofRemoval);
   const removedLive = wanted.removed.every((path) => state.files.has(path));
   const addedNew = wanted.added.every((file) => !state.files.has(file.path));
   return removedLive && addedNew ? { kind: 'valid' } : conflict('files');
@@ -161,8 +164,8 @@ export const entryProblem = (entry: Proposal): string | null => {
   if (new Set(entry.removed).size !== entry.removed.length) return 'removes a file twice';
   if (new Set(entry.added.flatMap((file) => [file.path, file.staged])).size !== 2 * entry.added.length)
     return 'adds a file twice';
-  const ofSnapshot = snapshotProblem(entry);
-  if (ofSnapshot !== null) return ofSnapshot;
+  const ofParts = snapshotProblem(entry) ?? removalProblem(entry);
+  if (ofParts !== null) return ofParts;
   return entry.kind === 'append' || entry.kind === 'hole' ? rowsProblem(entry) : partsProblem(entry);
 };
 
@@ -211,6 +214,7 @@ const applyScalars = (draft: Draft, entry: LogEntry): void => {
     draft.sealed.push(sealedBy(draft.files.values(), entry.seal, entry.version));
     draft.snapshot = openedBy(entry.seal, draft.snapshot);
   }
+  if (entry.kind === 'retain') draft.sealed = sealedAfter(draft.sealed, entry.removed);
   if (entry.config) draft.config = { version: entry.version, values: { ...draft.config.values, ...entry.config.values } };
 };
 

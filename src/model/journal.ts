@@ -56,6 +56,8 @@ function toldOf(entry: LogEntry): readonly Told[] {
   const { seal, schema, fence, stop, config, rebuild, snapshot } = entry;
   const told: Told[] = entry.gaps.map((gap) => gapTold(gap));
   if (seal) told.push(sealTold(seal));
+  if (entry.kind === 'retain') told.push({ action: 'files_deleted', ...filesTold(entry) });
+  if (entry.kind === 'compact') told.push({ action: 'files_compacted', ...filesTold(entry) });
   if (rebuild && snapshot) told.push(rebuildTold({ ...snapshot, ...rebuild, ranges: entry.ranges }));
   if (schema)
     told.push({ action: 'schema_pinned', resource: `schema ${schema.version}`, details: { fields: [...schema.fields] } });
@@ -65,6 +67,18 @@ function toldOf(entry: LogEntry): readonly Told[] {
   if (stop)
     told.push({ action: stop.reason === null ? 'feed_enabled' : 'feed_stopped', resource: entry.feed, details: { ...stop } });
   return told;
+}
+
+const PLACES_MAX = 100;
+
+/** The days or snapshots that files were taken from, the first of them by name. */
+function filesTold({ removed, added }: LogEntry): Omit<Told, 'action'> {
+  const places = [...new Set(removed.map((path) => path.split('/').slice(2, -1).join('/')))].sort();
+  return {
+    resource: places.length === 1 ? (places[0] ?? '') : `${places.length} places`,
+    ...(added.length > 0 && { rows: added.reduce((sum, { rows }) => sum + rows, 0) }),
+    details: { files_removed: removed.length, files_added: added.length, places: places.slice(0, PLACES_MAX) },
+  };
 }
 
 /** The same words for both targets. */

@@ -84,6 +84,18 @@ function dayAt(instantMs: number, timezone: string): Day {
   return { date: dateText(shown + 1), startsAtMs: next, endsAtMs: firstInstant(shown + 2, timezone) };
 }
 
+/** The first instant of a day, `YYYY-MM-DD`. */
+export const dayStartMs = (date: string, timezone: string): number => firstInstant(dayNumber(date), timezone);
+
+/** The date so many days before another, or null: it lies before the year 1. */
+export function daysBefore(date: string, days: number): string | null {
+  const day = dayNumber(date) - days;
+  return day < FIRST_DAY ? null : dateText(day);
+}
+
+const FIRST_DAY = Date.parse('0001-01-01T00:00:00Z') / DAY_MS;
+const dayNumber = (date: string): number => Date.parse(`${date}T00:00:00Z`) / DAY_MS;
+
 /** The first instant at which clocks show this day (as a number since 1970-01-01) or a later one. */
 function firstInstant(day: number, timezone: string): number {
   const midnightMs = day * DAY_MS;

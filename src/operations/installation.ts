@@ -7,7 +7,8 @@ import type { Config } from '../config/config.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Log } from '../log.ts';
-import { openToRead } from '../warehouse/open-warehouse.ts';
+import { WAREHOUSE_STATE_PATH } from '../model/paths.ts';
+import { openToRead, openWarehouse } from '../warehouse/open-warehouse.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
 
 export type Surroundings = {
@@ -22,15 +23,22 @@ export type Installation = Surroundings &
   AsyncDisposable & {
     /** To read only. */
     lake(): Promise<ObjectStore>;
+    /** For an operation that changes something. Throws lake_not_writable. */
+    lakeToChange(): Promise<ObjectStore>;
     /** Throws kafka_unreachable, kafka_refused. */
     kafka(): Promise<KafkaAdmin>;
     /** To read single messages, outside any group. Throws kafka_unreachable, kafka_refused. */
     peek(): Promise<KafkaPeek>;
     /** To read only. Throws warehouse_unreachable, warehouse_refused. */
     warehouse(): Promise<Warehouse>;
+    /** For an operation that changes something. Throws as `warehouse` does, and warehouse_busy. */
+    warehouseToChange(): Promise<Warehouse>;
     /** Before another look: lets go of what stays as it was when it was opened, as the embedded warehouse's copy does. */
     renew(): Promise<void>;
   };
+
+/** Somebody waits for the answer. */
+export const WAIT_MS_MAX = 30_000;
 
 export function openInstallation(surroundings: Surroundings): Installation {
   const { config, signal } = surroundings;
@@ -40,6 +48,12 @@ export function openInstallation(surroundings: Surroundings): Installation {
   const kafka = once(() => connectAdmin(config.kafka, log));
   const peek = once(() => connectPeek(config.kafka, log));
   const warehouse = once(() => openToRead(config.warehouse, { log, signal }));
+  const changeable = once(async () => {
+    const patience = { feed: null, log, nowMs: surroundings.nowMs, stop: signal, waitMsMax: WAIT_MS_MAX };
+    const { path } = config.lake;
+    const statePath = (await openLocalStore({ root: path, access: 'write' })).localPath(WAREHOUSE_STATE_PATH);
+    return await openWarehouse(config.warehouse, { log, patience, signal, statePath, publishEveryMs: 0 });
+  });
   return {
     ...surroundings,
     log,
@@ -47,13 +61,16 @@ export function openInstallation(surroundings: Surroundings): Installation {
       store ??= openLocalStore({ root: config.lake.path, access: 'read' });
       return store;
     },
+    lakeToChange: () => openLocalStore({ root: config.lake.path, access: 'write' }),
     kafka: async () => (await kafka.get()).admin,
     peek: async () => (await peek.get()).peek,
     warehouse: warehouse.get,
+    // A server is the same for both.
+    warehouseToChange: config.warehouse.engine === 'mysql' ? warehouse.get : changeable.get,
     renew: async () => {
       if (config.warehouse.engine === 'duckdb') await warehouse.close();
     },
-    [Symbol.asyncDispose]: async () => void (await Promise.all([kafka, peek, warehouse].map(({ close }) => close()))),
+    [Symbol.asyncDispose]: async () => void (await Promise.all([kafka, peek, warehouse, changeable].map(({ close }) => close()))),
   };
 }
 

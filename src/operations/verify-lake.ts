@@ -14,7 +14,7 @@ import { boundaryOfCutPath, cutPath } from '../model/cut.ts';
 import { type FeedState, type LiveFile, liveFiles } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
-import { batchOfPath, cutsFolder } from '../model/paths.ts';
+import { batchOfPath, cutsFolder, removedPath, supersededPath } from '../model/paths.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
 
 export type LakeLook = { readonly log: WholeLog; readonly results: readonly CheckResult[] };
@@ -165,9 +165,13 @@ async function checkStrays(
     else if (nowMs - changedAtMs > STAGED_MS_MAX)
       notes.push(`${key} was left over by a writer that did not end; it will be swept`);
   }
-  for (const { path } of state.removed.values())
-    if ((await store.size(path)) !== null)
-      findings.push({ place: path, kind: 'removed', what: `${path} was removed by the log and is there again`, todo });
+  for (const { path, superseded } of state.removed.values()) {
+    if ((await store.size(path)) === null) continue;
+    // A file goes from one place to the other: whoever died in between has left it where it was.
+    const isTaken = (await store.size((superseded ? supersededPath : removedPath)(state.feed, path))) !== null;
+    if (!isTaken) notes.push(`${path} was removed by the log and is still there; the next start takes it away`);
+    else findings.push({ place: path, kind: 'removed', what: `${path} was removed by the log and is there again`, todo });
+  }
   const parquet = strays.foreign.filter(({ key }) => key.endsWith('.parquet'));
   const footers = await readFooters(
     connection,

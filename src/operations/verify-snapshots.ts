@@ -9,8 +9,15 @@ import type { ObjectStore } from '../lake/store.ts';
 import type { SealedSnapshot } from '../model/entry-seal.ts';
 import type { FeedState, LiveFile } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
-import type { SnapshotName } from '../model/snapshot.ts';
-import { openDeadLetters, openSnapshot, rowsBySnapshot, type SealedRow, sealedSnapshots } from '../warehouse/inspect.ts';
+import { compareNames, type SnapshotName } from '../model/snapshot.ts';
+import {
+  expiringSnapshots,
+  openDeadLetters,
+  openSnapshot,
+  rowsBySnapshot,
+  type SealedRow,
+  sealedSnapshots,
+} from '../warehouse/inspect.ts';
 import { compareSnapshot } from '../warehouse/snapshot-rows.ts';
 import { readPositions, type WarehouseLook } from './verify-warehouse.ts';
 
@@ -111,6 +118,8 @@ async function compareSealed(look: SnapshotsLook, findings: Finding[], notes: st
   const inWarehouse = new Map((await sealedSnapshots(warehouse, feed.name, signal)).map((row) => [nameOf(row), row]));
   const held = fact === null ? new Map<string, number>() : await rowsBySnapshot(warehouse, fact, signal);
   const open = await openSnapshot(warehouse, feed.name, signal);
+  const expiring = await expiringSnapshots(warehouse, feed.name, signal);
+  if (expiring.size > 0) notes.push(`retention has begun to delete ${[...expiring].join(', ')} in the warehouse`);
   const find = (name: string, kind: string, what: string): void =>
     void findings.push({ place: `snapshot ${name}`, kind, what, todo: DIFFERS });
   for (const sealed of state.sealed) {
@@ -118,7 +127,7 @@ async function compareSealed(look: SnapshotsLook, findings: Finding[], notes: st
     const other = inWarehouse.get(name);
     if (other) compareOne(name, { sealed, other }, { find, notes });
     // A target that is behind has not met this cut yet.
-    else if (open !== null && nameOf(open) > name)
+    else if (open !== null && compareNames(open, sealed) > 0 && !expiring.has(name))
       find(name, 'missing', `sealed snapshot ${name} of the lake is not in the warehouse`);
   }
   for (const [name, { rows }] of inWarehouse) {

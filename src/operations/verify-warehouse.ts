@@ -6,7 +6,15 @@ import type { Feed } from '../model/feed.ts';
 import type { PositionState } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import type { FactTable } from '../warehouse/fact-table.ts';
-import { governanceRows, type Held, heldInDeadLetters, heldInFacts, heldInTombstones } from '../warehouse/inspect.ts';
+import {
+  governanceRows,
+  type Held,
+  heldInDeadLetters,
+  heldInFacts,
+  heldInTombstones,
+  type Retained,
+  retainedCounts,
+} from '../warehouse/inspect.ts';
 import { selectPositions, stateOf } from '../warehouse/positions.ts';
 import { type GovernanceValues, policyValues, registryValues } from '../warehouse/registry.ts';
 import { tableDrift } from '../warehouse/setup-table.ts';
@@ -37,12 +45,25 @@ const LOOKS_MAX = 5;
 async function checkRows(look: WarehouseLook): Promise<CheckResult[]> {
   for (let attempt = 1; ; attempt += 1) {
     const { positions } = await readPositions(look);
+    const retained = await readRetained(look);
     const held = await readHeld(look);
     const after = (await readPositions(look)).positions;
-    const isStill = [...after].every(([partition, { position }]) => positions.get(partition)?.position === position);
-    if (isStill || attempt === LOOKS_MAX) return [checkBeyond(after, held), checkCounts(look.feed, after, isStill ? held : null)];
+    const retainedAfter = await readRetained(look);
+    const isStill =
+      [...after].every(([partition, { position }]) => positions.get(partition)?.position === position) &&
+      [...retainedAfter].every(([partition, one]) => isSame(retained.get(partition), one));
+    if (isStill || attempt === LOOKS_MAX)
+      return [checkBeyond(after, held), checkCounts(look.feed, after, isStill ? { held, retained } : null)];
   }
 }
+
+const readRetained = ({ warehouse, feed, signal }: WarehouseLook): Promise<ReadonlyMap<number, Retained>> =>
+  retainedCounts(warehouse, { feed: feed.name, topic: feed.topic }, signal);
+
+const isSame = (one: Retained | undefined, other: Retained): boolean =>
+  one?.rows === other.rows && one.deadLetters === other.deadLetters;
+
+type Counted = { readonly held: AllHeld; readonly retained: ReadonlyMap<number, Retained> };
 
 type AllHeld = Readonly<Record<'facts' | 'deadLetters' | 'tombstones', readonly Held[]>>;
 
@@ -76,26 +97,28 @@ function checkBeyond(positions: Positions, held: AllHeld): CheckResult {
 
 const WORDS: Readonly<Record<string, string>> = { facts: 'rows', deadLetters: 'dead letters', tombstones: 'tombstones' };
 
-/** null: what was read is of no one moment. */
-function checkCounts(feed: Feed, positions: Positions, held: AllHeld | null): CheckResult {
+/** What was committed is there, or was deleted by retention. null: what was read is of no one moment. */
+function checkCounts(feed: Feed, positions: Positions, counted: Counted | null): CheckResult {
   const findings: Finding[] = [];
-  const notes = held === null ? ['the feed is committed to all the time: its counts were not compared'] : [];
+  const notes = counted === null ? ['the feed is committed to all the time: its counts were not compared'] : [];
   const total = (name: 'rows' | 'deadLetters'): number =>
     [...positions.values()].reduce((sum, { totals }) => sum + totals[name], 0);
-  for (const [partition, { totals }] of held === null ? [] : positions) {
+  for (const [partition, { totals }] of counted === null ? [] : positions) {
     const rowsOf = (list: readonly Held[]): number => list.find((one) => one.partition === partition)?.rows ?? 0;
     const compare = (what: string, is: number, should: number): void => {
       if (is !== should)
         findings.push({
           place: `partition ${partition}`,
           kind: what.replace(' ', '_'),
-          what: `${is} ${what} of partition ${partition} are there, ${should} were committed`,
+          what: `${is} ${what} of partition ${partition} are there or were deleted by retention, ${should} were committed`,
           todo: BY_HAND,
         });
     };
-    if (held === null) continue;
-    if (feed.type === 'stream') compare('rows', rowsOf(held.facts), totals.rows);
-    compare('dead letters', rowsOf(held.deadLetters), totals.deadLetters);
+    if (counted === null) continue;
+    const { held, retained } = counted;
+    const gone = retained.get(partition) ?? { rows: 0, deadLetters: 0 };
+    if (feed.type === 'stream') compare('rows', rowsOf(held.facts) + gone.rows, totals.rows);
+    compare('dead letters', rowsOf(held.deadLetters) + gone.deadLetters, totals.deadLetters);
   }
   const detail = `${total('rows')} rows and ${total('deadLetters')} dead letters were committed`;
   return { check: 'counts', target: 'warehouse', findings, notes, detail };

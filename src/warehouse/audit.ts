@@ -19,7 +19,12 @@ export type AuditAction =
   | 'snapshot_sealed'
   | 'table_rebuilt'
   | 'gap_recorded'
-  | 'takeover';
+  | 'takeover'
+  | 'files_deleted'
+  | 'rows_deleted'
+  | 'dead_letters_deleted'
+  | 'snapshot_deleted'
+  | 'files_compacted';
 
 export type AuditEntry = {
   readonly action: AuditAction;
@@ -29,22 +34,26 @@ export type AuditEntry = {
   readonly resource: string;
   readonly details?: Readonly<Record<string, JsonValue>>;
   readonly rowCount?: number;
+  readonly fileCount?: number;
+  readonly byteCount?: number;
   /** User id, as created_by of the registry; 1 when not said. */
   readonly performedBy?: number;
   /** The server's clock when not said. */
   readonly atMs?: number;
 };
 
-const COLUMNS = 'feed_name, action, resource, details, row_count, performed_by, actor, performed_at';
+const COLUMNS = 'feed_name, action, resource, details, row_count, file_count, byte_count, performed_by, actor, performed_at';
 
 export const auditStatement = ({ now }: Dialect, entry: AuditEntry): Statement => ({
-  text: `INSERT INTO audit_log (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, COALESCE(?, ${now}))`,
+  text: `INSERT INTO audit_log (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, COALESCE(?, ${now}))`,
   values: [
     entry.feed,
     entry.action,
     entry.resource,
     entry.details === undefined ? null : JSON.stringify(entry.details),
     entry.rowCount ?? null,
+    entry.fileCount ?? null,
+    entry.byteCount ?? null,
     entry.performedBy ?? 1,
     currentActor(),
     entry.atMs === undefined ? null : timeText(entry.atMs),

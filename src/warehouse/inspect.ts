@@ -7,7 +7,7 @@ import { msOfTime } from './audit.ts';
 import type { FactTable } from './fact-table.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import type { PositionsOf } from './positions.ts';
-import type { Row, Statement, Warehouse } from './warehouse.ts';
+import { type Row, type Statement, type Warehouse, WarehouseFailure } from './warehouse.ts';
 
 /** What lies in a table of one partition. */
 export type Held = { readonly partition: number; readonly rows: number; readonly offsetMax: bigint };
@@ -83,6 +83,39 @@ export async function heldInTombstones(warehouse: Warehouse, feed: string, signa
   const text = `SELECT kafka_partition, COUNT(*) AS held, MAX(kafka_offset) AS offset_max
     FROM lake_tombstones WHERE feed = ? GROUP BY kafka_partition`;
   return heldOf(await warehouse.run(statement(text, [feed]), signal));
+}
+
+/** What retention has deleted of one partition. */
+export type Retained = { readonly rows: number; readonly deadLetters: number };
+
+/** By partition; empty in a database that was made before there was retention. */
+export async function retainedCounts(
+  warehouse: Warehouse,
+  { feed, topic }: PositionsOf,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<number, Retained>> {
+  const text = `SELECT kafka_partition, retained_rows, retained_dead_letters FROM lake_positions
+    WHERE feed = ? AND topic = ? ORDER BY kafka_partition`;
+  try {
+    const rows = await warehouse.run(statement(text, [feed, topic]), signal);
+    return new Map(
+      rows.map((row) => [
+        Number(row['kafka_partition']),
+        { rows: Number(row['retained_rows']), deadLetters: Number(row['retained_dead_letters']) },
+      ]),
+    );
+  } catch (error) {
+    if (error instanceof WarehouseFailure && error.class === 'missing') return new Map();
+    throw error;
+  }
+}
+
+/** Names of the snapshots that retention has begun to delete, `date/version`. */
+export async function expiringSnapshots(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const text = `SELECT CAST(snapshot_date AS CHAR) AS snapshot_date, snapshot_version FROM lake_snapshots
+    WHERE feed = ? AND state = 'expiring'`;
+  const rows = await warehouse.run(statement(text, [feed]), signal);
+  return new Set(rows.map((row) => `${row['snapshot_date']}/${row['snapshot_version']}`));
 }
 
 export async function openSnapshot(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<OpenSnapshot | null> {

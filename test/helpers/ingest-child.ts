@@ -1,4 +1,5 @@
 // `lake ingest` with its store wrapped, so that the process is killed or stopped at one chosen call: LAKE_TEST_FAULT names it.
+// LAKE_TEST_CLOCK_MS: what its clock shows at the start.
 
 import { randomBytes } from 'node:crypto';
 import { loadConfig } from '../../src/config/load.ts';
@@ -34,14 +35,16 @@ const configPath = process.argv[process.argv.indexOf('--config') + 1] ?? '';
 const config = loadConfig({ path: configPath, env: process.env, overrides: {} });
 const stop = new AbortController();
 process.on('SIGTERM', () => stop.abort());
-const newId = createIdSource({ nowMs: Date.now, randomBytes });
+const aheadMs = Number(process.env['LAKE_TEST_CLOCK_MS'] ?? Date.now()) - Date.now();
+const nowMs = (): number => Date.now() + aheadMs;
+const newId = createIdSource({ nowMs, randomBytes });
 const write = (line: string): void => void process.stderr.write(line);
 try {
   const store = wrap(await openLocalStore({ root: config.lake.path, access: 'write' }));
-  const log = createLog({ level: 'info', format: 'json', write, now: () => new Date() });
+  const log = createLog({ level: 'info', format: 'json', write, now: () => new Date(nowMs()) });
   const result = await runTarget({
-    audit: openAudit({ store, actor: 'a test', nowMs: Date.now, log }),
-    health: createReadiness([], { nowMs: Date.now, isServed: false }).pipeline('lake'),
+    audit: openAudit({ store, actor: 'a test', nowMs, log }),
+    health: createReadiness([], { nowMs, isServed: false }).pipeline('lake'),
     targets: lakeTargets(config),
     config,
     store,
@@ -49,7 +52,7 @@ try {
     untilCaughtUp: process.argv.includes('--until-caught-up'),
     onGap: process.argv.includes('record') ? 'record' : 'stop',
     log,
-    nowMs: Date.now,
+    nowMs,
     newId,
     stop: stop.signal,
     abort: new AbortController().signal,

@@ -12,6 +12,7 @@ export const BINARY = process.env['LAKE_TEST_BINARY'] ?? join(ROOT, 'dist/lake')
 const SOURCES = [process.execPath, join(ROOT, 'src/main.ts')];
 const FAULTY = [process.execPath, join(import.meta.dir, 'ingest-child.ts')];
 const CLOCKED = [process.execPath, join(import.meta.dir, 'pipelines-child.ts')];
+const OPERATION = [process.execPath, join(import.meta.dir, 'operation-child.ts')];
 const DENO = [join(ROOT, 'node_modules/.bin/deno'), 'run', '-A', '--quiet', join(ROOT, 'src/main.ts')];
 
 export type FeedSpec = { readonly feed_name: string; readonly topic: string } & Readonly<Record<string, unknown>>;
@@ -68,7 +69,7 @@ export function writeSetup(options: {
 /** The n-th call of a method whose key matches is when the signal is sent, before or after the work. */
 export type Fault = {
   readonly method: string;
-  /** Part of the key (the source's, for a move). */
+  /** Part of the key (the source's, for a move), or of a statement's text (`change`). */
   readonly key?: string;
   readonly n?: number;
   readonly when: 'before' | 'after';
@@ -112,7 +113,8 @@ afterAll(() => {
 export function startLake(setup: Pick<LakeSetup, 'configPath'>, args: readonly string[], options: RunOptions = {}): RunningLake {
   const program = { sources: SOURCES, binary: [BINARY], deno: DENO }[options.as ?? 'sources'];
   const { clockMs, fault } = options;
-  const started = fault ? FAULTY : clockMs === undefined ? program : CLOCKED;
+  const wrapped = args[0] !== 'ingest' ? OPERATION : fault ? FAULTY : CLOCKED;
+  const started = fault || clockMs !== undefined ? wrapped : program;
   const command = [...(options.wrap ?? []), ...started, ...args];
   const child = Bun.spawn([...command, '--config', setup.configPath, '--log-format', 'json'], {
     cwd: ROOT,

@@ -5,7 +5,7 @@ import type { FeedState } from '../../src/model/feed-state.ts';
 import { globFiles, type LakeRow, logFiles, readRows, stateOf } from './lake-rows.ts';
 
 const [how = '', lakePath = '', feed = ''] = process.argv.slice(2);
-const LOOKS_MAX = 3;
+const LOOKS_MAX = 20;
 let ending = false;
 process.on('SIGTERM', () => {
   ending = true;
