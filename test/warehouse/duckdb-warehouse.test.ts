@@ -166,6 +166,11 @@ test('a database that DuckDB gave up is opened again, with what was committed', 
   expect([1, 4_999]).toContain(Number(there[0]?.['id']));
   await change(warehouse, 'INSERT INTO t VALUES (5000)');
   expect(await run(warehouse, 'SELECT max(id) AS id FROM t')).toEqual([{ id: 5_000 }]);
+  await run(warehouse, "SET debug_checkpoint_abort = 'before_header'");
+  const outside = await run(warehouse, 'CHECKPOINT').catch((error: unknown) => error);
+  expect(outside instanceof WarehouseFailure && outside.class).toBe('wait');
+  await change(warehouse, 'INSERT INTO t VALUES (5001)');
+  expect(await run(warehouse, 'SELECT max(id) AS id FROM t')).toEqual([{ id: 5_001 }]);
 });
 
 // A limit on the size of files, which others meet, would end the test itself.
