@@ -7,6 +7,7 @@ import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
 import { timeText } from './audit.ts';
 import type { Dialect } from './dialect.ts';
 import type { DimensionTable, FactTable, SqlColumn, SqlTable } from './fact-table.ts';
+import { fittingLetter } from './large-letters.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { Bisect, type CoordinatesAt, RowsRefused } from './refused-rows.ts';
 import { type BatchRows, factColumns, type RowSource } from './staged-batch.ts';
@@ -43,7 +44,9 @@ export async function applyBatch(tx: Tx, commit: BatchCommit): Promise<void> {
     tx,
     commit,
     insertDeadLetters(warehouse.dialect),
-    mapped(rows.deadLetters, (values) => [commit.feed, commit.topic, ...values]),
+    mapped(rows.deadLetters, (values) =>
+      fittingLetter([commit.feed, commit.topic, ...values], { statementBytesMax: commit.warehouse.statementBytesMax, bytesOf }),
+    ),
   );
 }
 
