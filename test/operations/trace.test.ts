@@ -177,7 +177,7 @@ test('it leaves no group behind', async () => {
 });
 
 test('what names no message, or no topic of a feed, is a usage error', async () => {
-  for (const word of ['orders', 'orders:0', 'orders:x:1', 'orders:0:-1', `${orders}:0:99999999999999999999`])
+  for (const word of ['orders', 'orders:0', 'orders:x:1', 'orders:0:-1', `${orders}:0:9999999999999999999`])
     expect((await runLake(setup, ['trace', word])).code).toBe(2);
   expect((await runLake(setup, ['trace', `${orders}x:0:1`])).stderr).toContain(`did you mean "${orders}"?`);
 });
