@@ -238,3 +238,26 @@ test('what was superseded or deleted says in which sealed snapshots it is still 
   const blind = await traceIn(days, `${topic}:0:1`, '--bootstrap-servers', '127.0.0.1:1');
   expect(blind.lake).toMatchObject({ status: 'superseded', superseded_by: null, snapshots: [first] });
 });
+
+test('what retention has deleted is removed, in both targets', async () => {
+  await using own = await tempDir();
+  await using kept = await testMysql();
+  const kafka = await testKafka();
+  const topic = await kafka.createTopic({ configs: { 'retention.ms': '-1' } });
+  const feed = streamFeed('brief', topic, {
+    ...{ destination: 'both', mysql_table: 'fact_brief' },
+    retention: { retention_days: 30, auto_delete: true },
+  });
+  const brief = warehouseSetup({ folder: own.path, kafka, database: kept, feeds: [feed] });
+  await kafka.produce(topic, [message(0), message(1, { timestampMs: Date.now() })]);
+  await drain(brief);
+  const { code, stderr } = await runLake(brief, ['retention']);
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  const expired = await traceIn(brief, `${topic}:0:0`);
+  expect({ code: expired.code, lake: expired.lake.status, warehouse: expired.warehouse.status }).toEqual({
+    ...{ code: 0, lake: 'removed', warehouse: 'removed' },
+  });
+  expect(expired.lake).toMatchObject({ kind: 'retain', detail: expect.stringContaining('its row was in it') });
+  const fresh = await traceIn(brief, `${topic}:0:1`);
+  expect([fresh.lake.status, fresh.warehouse.status]).toEqual(['row', 'row']);
+});
