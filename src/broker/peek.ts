@@ -1,5 +1,5 @@
 // Looks into partitions without being a member of any group, so that nothing is left behind in Kafka and no ACL for a group is needed:
-// the high watermark, and single messages as a reader of committed messages would meet them.
+// the high watermark, and messages as a reader of committed messages would meet them, one or all of a stretch.
 
 import type { KafkaConfig } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
@@ -28,15 +28,19 @@ export type KafkaPeek = {
   highWatermarks(topic: string): Promise<ReadonlyMap<number, Offset>>;
   /** Timestamp (ms) of the first message there; `none`: nothing but markers, aborted messages and holes; null: not found out. */
   firstMessageMs(stretch: Stretch): Promise<number | 'none' | null>;
-  /** The message at this very offset; null: there is none that a reader of committed messages would meet. */
-  messageAt(place: {
-    readonly topic: string;
-    readonly partition: number;
-    readonly offset: Offset;
-  }): Promise<PeekedMessage | null>;
+  /** The message there, as a reader of committed messages has it; null: there is none. */
+  messageAt(at: MessageAt): Promise<PeekedMessage | null>;
+  /**
+   * All record sets of a stretch, one after the other; the last may reach beyond its end. What is handed over is overwritten when
+   * `take` answers, and false ends the reading.
+   */
+  read(stretch: Stretch, take: (fetched: Fetched, at: Offset) => Promise<boolean>): Promise<Read>;
 };
 
+export type MessageAt = { readonly topic: string; readonly partition: number; readonly offset: Offset };
+
 export type PeekedMessage = {
+  readonly offset: bigint;
   readonly timestampMs: number;
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
@@ -78,9 +82,23 @@ export async function connectPeek(config: KafkaConfig, log: Log): Promise<{ peek
   const peek: KafkaPeek = {
     highWatermarks: (topic) => asked(topic, () => highWatermarks(cluster, topic)),
     firstMessageMs: (stretch) => inTurn(() => asked(stretch.topic, () => firstMessageMs(cluster, tap, stretch))),
-    messageAt: (place) => inTurn(() => asked(place.topic, () => messageAt(cluster, tap, place))),
+    messageAt: (at) => inTurn(() => asked(at.topic, () => messageAt(cluster, tap, at))),
+    read: (stretch, take) => inTurn(() => readOn(cluster, tap, stretch, { asked, take })),
   };
   return { peek, [Symbol.asyncDispose]: () => cluster.disconnect() };
+}
+
+type Reading = { readonly asked: <T>(topic: string, question: () => Promise<T>) => Promise<T>; readonly take: Take };
+
+/** Goes on where it was when a leader moves or a connection is cut: what was taken is not taken again. */
+async function readOn(cluster: Cluster, tap: FetchTap, stretch: Stretch, { asked, take }: Reading): Promise<Read> {
+  let from = stretch.from;
+  const taking: Take = async (fetched, at) => {
+    const goesOn = await take(fetched, at);
+    from = toOffset(fetched.nextOffset);
+    return goesOn;
+  };
+  return asked(stretch.topic, () => readStretch(cluster, tap, { ...stretch, from }, taking, Number.POSITIVE_INFINITY));
 }
 
 async function highWatermarks(cluster: Cluster, topic: string): Promise<ReadonlyMap<number, Offset>> {
@@ -89,20 +107,56 @@ async function highWatermarks(cluster: Cluster, topic: string): Promise<Readonly
   return new Map((found?.partitions ?? []).map(({ partition, offset }) => [partition, toOffset(offset)]));
 }
 
-async function firstMessageMs(cluster: Cluster, tap: FetchTap, { topic, partition, from, end }: Stretch) {
-  let [next, maxBytes] = [from, FETCH_BYTES_MIN];
-  for (let fetches = 0; fetches < FETCHES_MAX && next < end; fetches++) {
+async function firstMessageMs(cluster: Cluster, tap: FetchTap, stretch: Stretch) {
+  let first: PeekedMessage | null = null;
+  const end = await readStretch(cluster, tap, stretch, async (fetched, at) => {
+    first = firstMessage(fetched, at);
+    return first === null;
+  });
+  const found = first as PeekedMessage | null;
+  if (found !== null) return found.offset >= stretch.end ? 'none' : found.timestampMs;
+  return end === 'read' ? 'none' : null;
+}
+
+async function messageAt(
+  cluster: Cluster,
+  tap: FetchTap,
+  { topic, partition, offset }: MessageAt,
+): Promise<PeekedMessage | null> {
+  let found: PeekedMessage | null = null;
+  await readStretch(cluster, tap, { topic, partition, from: offset, end: toOffset(offset + 1n) }, async (fetched, at) => {
+    found = firstMessage(fetched, at);
+    return found === null;
+  });
+  const message = found as PeekedMessage | null;
+  return message?.offset === offset ? message : null;
+}
+
+/** `given_up`: too many fetches brought nothing but aborted messages; `expired`: Kafka no longer has the first offset. */
+export type Read = 'read' | 'stopped' | 'given_up' | 'expired';
+
+type Take = (fetched: Fetched, at: Offset) => Promise<boolean>;
+
+async function readStretch(
+  cluster: Cluster,
+  tap: FetchTap,
+  stretch: Stretch,
+  take: Take,
+  fetchesMax = FETCHES_MAX,
+): Promise<Read> {
+  const { topic, partition, end } = stretch;
+  let [next, maxBytes] = [stretch.from, FETCH_BYTES_MIN];
+  for (let fetches = 0; fetches < fetchesMax && next < end; fetches++) {
     const fetched = await fetchAt(cluster, tap, { topic, partition, offset: next, maxBytes });
-    if (fetched === 'out_of_range') return null;
+    if (fetched === 'out_of_range') return 'expired';
     // Log compaction has left nothing up to the end.
-    if (fetched === 'nothing') return 'none';
-    const first = firstRecord(fetched, next);
-    if (first !== null) return first.offset >= end ? 'none' : first.timestampMs;
-    if (fetched.nextOffset <= next) return null;
+    if (fetched === 'nothing') return 'read';
+    if (!(await take(fetched, next))) return 'stopped';
+    if (fetched.nextOffset <= next) return 'given_up';
     next = toOffset(fetched.nextOffset);
     maxBytes = Math.min(FETCH_BYTES_MAX, maxBytes * 2);
   }
-  return next < end ? null : 'none';
+  return next < end ? 'given_up' : 'read';
 }
 
 type FetchAt = { readonly topic: string; readonly partition: number; readonly offset: Offset; readonly maxBytes: number };
@@ -123,29 +177,14 @@ async function fetchAt(cluster: Cluster, tap: FetchTap, { topic, partition, offs
   }
 }
 
-/** The first batch that comes holds the offset, or lies beyond it. */
-async function messageAt(cluster: Cluster, tap: FetchTap, place: Omit<FetchAt, 'maxBytes'>): Promise<PeekedMessage | null> {
-  const fetched = await fetchAt(cluster, tap, { ...place, maxBytes: FETCH_BYTES_MIN });
-  if (fetched === 'out_of_range' || fetched === 'nothing') return null;
-  let message: PeekedMessage | null = null;
-  readRecords(fetched.records, place.offset, fetched.abortedTransactions, {
+function firstMessage({ records, abortedTransactions }: Fetched, from: Offset): PeekedMessage | null {
+  let first: PeekedMessage | null = null;
+  readRecords(records, from, abortedTransactions, {
     record: (bytes, { offset, timestampMs, keyStart, keyLength, valueStart, valueLength }) => {
-      if (BigInt(offset) !== place.offset) return;
+      if (first !== null) return;
       const copy = (start: number, length: number): Uint8Array | null =>
         length < 0 ? null : Uint8Array.from(bytes.subarray(start, start + length));
-      message = { timestampMs, key: copy(keyStart, keyLength), value: copy(valueStart, valueLength) };
-    },
-  });
-  return message;
-}
-
-type Record = { readonly offset: bigint; readonly timestampMs: number };
-
-function firstRecord({ records, abortedTransactions }: Fetched, from: Offset): Record | null {
-  let first: Record | null = null;
-  readRecords(records, from, abortedTransactions, {
-    record: (_bytes, { offset, timestampMs }) => {
-      first ??= { offset: BigInt(offset), timestampMs };
+      first = { offset: BigInt(offset), timestampMs, key: copy(keyStart, keyLength), value: copy(valueStart, valueLength) };
     },
   });
   return first;

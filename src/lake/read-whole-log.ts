@@ -6,7 +6,8 @@ import { stateToJson } from '../model/checkpoint.ts';
 import { emptyState, type FeedState } from '../model/feed-state.ts';
 import { foldAll } from '../model/fold.ts';
 import { canonicalJson } from '../model/json-fields.ts';
-import type { CommittedRange, EntryKind, LogEntry } from '../model/log-entry.ts';
+import type { CommittedRange, EntryKind, LakeFile, LogEntry, LogSchema } from '../model/log-entry.ts';
+import type { Offset } from '../model/offsets.ts';
 import { checkpointsFolder, entryPath, feedFolder, versionOfKey } from '../model/paths.ts';
 import { CHECKPOINT_EVERY, readCheckpoint } from './checkpoint.ts';
 import { readEntry } from './read-log.ts';
@@ -25,7 +26,16 @@ export type WholeLog = {
   readonly added: ReadonlyMap<number, AddedBy>;
   /** Rows of data files that are no longer live because an entry of retention took them away. */
   readonly retainedRows: number;
+  /** Days (YYYY-MM-DD) that retention took files of. */
+  readonly retainedDays: ReadonlySet<string>;
+  /** By partition, in order: which schema committed which offsets; gaps are left out. */
+  readonly stretches: ReadonlyMap<number, readonly SchemaStretch[]>;
+  /** By version. */
+  readonly schemas: ReadonlyMap<number, LogSchema>;
 };
+
+/** Offsets [start, end). */
+export type SchemaStretch = { readonly start: Offset; readonly end: Offset; readonly schemaVersion: number };
 
 export type AddedBy = { readonly kind: EntryKind; readonly batch: string; readonly ranges: readonly CommittedRange[] };
 
@@ -103,19 +113,39 @@ function damageOf(error: unknown, file: string): Damage {
 /** What the fold does not keep. */
 function createTally() {
   const added = new Map<number, AddedBy>();
-  const rowsOf = new Map<string, number>();
+  const dataFiles = new Map<string, LakeFile>();
+  const retainedDays = new Set<string>();
+  const stretches = new Map<number, SchemaStretch[]>();
+  const schemas = new Map<number, LogSchema>();
   let retainedRows = 0;
-  return {
-    count: (entry: LogEntry): void => {
-      for (const path of entry.removed) {
-        if (entry.kind === 'retain') retainedRows += rowsOf.get(path) ?? 0;
-        rowsOf.delete(path);
-      }
-      for (const { kind, path, rows } of entry.added) if (kind === 'data') rowsOf.set(path, rows);
-      if (entry.added.length > 0) added.set(entry.version, { kind: entry.kind, batch: entry.batch, ranges: entry.ranges });
-    },
-    totals: () => ({ added, retainedRows }),
+  const count = (entry: LogEntry): void => {
+    for (const path of entry.removed) {
+      const file = dataFiles.get(path);
+      dataFiles.delete(path);
+      if (entry.kind !== 'retain' || !file) continue;
+      retainedRows += file.rows;
+      retainedDays.add(`${file.values['year']}-${file.values['month']}-${file.values['day']}`);
+    }
+    for (const file of entry.added) if (file.kind === 'data') dataFiles.set(file.path, file);
+    if (entry.added.length > 0) added.set(entry.version, { kind: entry.kind, batch: entry.batch, ranges: entry.ranges });
+    if (entry.schema) schemas.set(entry.schema.version, entry.schema);
+    // It reads its partitions anew.
+    if (entry.kind === 'rebuild') for (const { partition } of entry.ranges) stretches.delete(partition);
+    for (const range of entry.ranges) addStretch(stretches, range, entry.schemaVersion);
   };
+  return { count, totals: () => ({ added, retainedRows, retainedDays, stretches, schemas }) };
+}
+
+function addStretch(
+  stretches: Map<number, SchemaStretch[]>,
+  { partition, start, end }: CommittedRange,
+  schemaVersion: number,
+): void {
+  const list = stretches.get(partition) ?? [];
+  const last = list.at(-1);
+  if (last?.end === start && last.schemaVersion === schemaVersion) list[list.length - 1] = { ...last, end };
+  else list.push({ start, end, schemaVersion });
+  stretches.set(partition, list);
 }
 
 async function isFold(store: ObjectStore, key: string, state: FeedState): Promise<boolean> {

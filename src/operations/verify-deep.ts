@@ -10,9 +10,9 @@ import type { SealedSnapshot } from '../model/entry-seal.ts';
 import { type FeedState, liveFiles } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import type { SnapshotName } from '../model/snapshot.ts';
+import { compareRows, rowsOfSnapshot } from '../warehouse/compared-rows.ts';
 import { sealedSnapshots } from '../warehouse/inspect.ts';
 import { snapshotTotalsOf } from '../warehouse/seal.ts';
-import { compareSnapshot } from '../warehouse/snapshot-rows.ts';
 import { unlessDamaged } from './verify-snapshots.ts';
 import type { WarehouseLook } from './verify-warehouse.ts';
 
@@ -101,15 +101,24 @@ export async function compareSealed(look: DeepLook & WarehouseLook): Promise<Che
   let compared = 0;
   for (const sealed of state.sealed) {
     const other = others.get(nameOf(sealed));
-    const lakeRows = await rowsOf(store, state, sealed);
-    if (fact === null || !other || other.checksum !== sealed.checksum || lakeRows === 'missing') continue;
-    const of = { warehouse, connection, fact, snapshot: sealed, lakeRows, except: new Set<string>(), signal };
-    const difference = await unlessDamaged(() => compareSnapshot(of));
+    const wanted = await rowsOf(store, state, sealed);
+    if (fact === null || !other || other.checksum !== sealed.checksum || wanted === 'missing') continue;
+    const of = {
+      warehouse,
+      connection,
+      fact,
+      where: rowsOfSnapshot(fact, sealed),
+      side: 'lake',
+      wanted,
+      except: new Set<string>(),
+      signal,
+    };
+    const difference = await unlessDamaged(() => compareRows(of));
     if (typeof difference === 'string') continue; // told by the lake's own check
-    const { onlyInLake, onlyInWarehouse, rows, examples } = difference;
+    const { onlyWanted, onlyFound, rows, examples } = difference;
     compared += rows;
-    if (onlyInLake + onlyInWarehouse === 0) continue;
-    const what = `${onlyInLake} rows of sealed snapshot ${nameOf(sealed)} are in the lake alone, ${onlyInWarehouse} in the warehouse alone: ${examples.join('; ')}`;
+    if (onlyWanted + onlyFound === 0) continue;
+    const what = `${onlyWanted} rows of sealed snapshot ${nameOf(sealed)} are in the lake alone, ${onlyFound} in the warehouse alone: ${examples.join('; ')}`;
     findings.push({ place: `snapshot ${nameOf(sealed)}`, kind: 'rows_differ', what, todo: RESTORE });
   }
   return { check: 'sealed', target: 'both', findings, notes: [], detail: `${compared} rows of sealed snapshots compared` };

@@ -10,6 +10,7 @@ import type { SealedSnapshot } from '../model/entry-seal.ts';
 import type { FeedState, LiveFile } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import { compareNames, type SnapshotName } from '../model/snapshot.ts';
+import { compareRows, rowsOfSnapshot } from '../warehouse/compared-rows.ts';
 import {
   expiringSnapshots,
   openDeadLetters,
@@ -18,7 +19,6 @@ import {
   type SealedRow,
   sealedSnapshots,
 } from '../warehouse/inspect.ts';
-import { compareSnapshot } from '../warehouse/snapshot-rows.ts';
 import { readPositions, type WarehouseLook } from './verify-warehouse.ts';
 
 export type SnapshotsLook = WarehouseLook & {
@@ -55,12 +55,13 @@ async function compareOpen(look: SnapshotsLook, findings: Finding[], notes: stri
   if (file && key === null) return 'open: its file is missing';
   const letters = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
   const difference = await unlessDamaged(() =>
-    compareSnapshot({
+    compareRows({
       warehouse,
       connection,
       fact,
-      snapshot: open,
-      lakeRows: key ? `SELECT * FROM read_parquet(${quoteText(store.localPath(key))}, hive_partitioning = false)` : null,
+      where: rowsOfSnapshot(fact, open),
+      side: 'lake',
+      wanted: key ? `SELECT * FROM read_parquet(${quoteText(store.localPath(key))}, hive_partitioning = false)` : null,
       except: letters,
       signal,
     }),
@@ -78,14 +79,14 @@ async function compareOpen(look: SnapshotsLook, findings: Finding[], notes: stri
     notes.push('the open snapshot went on while it was read: not comparable yet');
     return 'open: not comparable yet';
   }
-  const { onlyInLake, onlyInWarehouse, rows, examples } = difference;
+  const { onlyWanted, onlyFound, rows, examples } = difference;
   if (letters.size > 0)
     notes.push(`${letters.size} messages are open dead letters of the warehouse: their rows were not compared`);
-  if (onlyInLake + onlyInWarehouse > 0)
+  if (onlyWanted + onlyFound > 0)
     findings.push({
       place: `snapshot ${nameOf(open)}`,
       kind: 'rows_differ',
-      what: `${onlyInLake} rows of the open snapshot are in the lake alone, ${onlyInWarehouse} in the warehouse alone: ${examples.join('; ')}`,
+      what: `${onlyWanted} rows of the open snapshot are in the lake alone, ${onlyFound} in the warehouse alone: ${examples.join('; ')}`,
       todo: DIFFERS,
     });
   return `open ${nameOf(open)}: ${rows} rows compared`;

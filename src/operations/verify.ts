@@ -4,13 +4,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { topicSettings } from '../broker/topic-settings.ts';
 import { clusterId, groupOffsets, topicBounds } from '../broker/watermarks.ts';
 import { type Connection, openDatabase } from '../duckdb/connection.ts';
 import type { KeyColumn } from '../duckdb/snapshot-checksum.ts';
 import { pinnedFields } from '../ingest/feed-schema.ts';
 import type { TargetName } from '../ingest/target.ts';
+import type { WholeLog } from '../lake/read-whole-log.ts';
 import type { Feed } from '../model/feed.ts';
-import type { FeedState } from '../model/feed-state.ts';
+import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
 import { type CheckResult, surviving } from '../model/findings.ts';
 import type { RangeCounts } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
@@ -19,7 +21,8 @@ import type { Installation } from './installation.ts';
 import { compareSealed, type DeepLook, verifyContent, verifySealedInLake, verifySealedInWarehouse } from './verify-deep.ts';
 import { checkKafka } from './verify-kafka.ts';
 import { verifyLake } from './verify-lake.ts';
-import { verifySnapshots } from './verify-snapshots.ts';
+import { verifyTopic, verifyTopicInWarehouse } from './verify-messages.ts';
+import { unlessDamaged, verifySnapshots } from './verify-snapshots.ts';
 import { readPositions, verifyWarehouse, type WarehouseLook } from './verify-warehouse.ts';
 
 export type FeedVerdict = {
@@ -73,6 +76,7 @@ async function look(installation: Installation, feed: Feed, { connection, deep, 
     ? [...results, await kafkaCheck(installation, feed, { target: 'lake', ...positionsOf(lake), clusterId: lake.clusterId })]
     : results.filter(({ check }) => check === 'log');
   if (lake && deep) checks.push(await verifyContent(inside));
+  if (lake && deep) checks.push(await topicCheck(installation, { ...inside, feed, log }));
   if (lake && deep && feed.type === 'table') checks.push(await verifySealedInLake(inside, keyOf(feed, state)));
   const totals = lake ? { lake: totalsOf(lake.positions) } : {};
   if (feed.destination === 'data_lake') return { checks, totals };
@@ -82,10 +86,49 @@ async function look(installation: Installation, feed: Feed, { connection, deep, 
   checks.push(...(await verifyWarehouse(warehouse)));
   const isTable = feed.type === 'table';
   if (deep && isTable) checks.push(await verifySealedInWarehouse(warehouse));
+  if (deep && !isTable)
+    checks.push(await topicCheck(installation, { ...inside, feed, log }, { ...warehouse, positions: there.positions }));
   if (lake && isTable) checks.push(await verifySnapshots({ ...warehouse, store, connection, state }));
   if (lake && isTable && deep) checks.push(await compareSealed({ ...warehouse, ...inside }));
   return { checks, totals: { ...totals, warehouse: totalsOf(there.positions) } };
 }
+
+type OfTopic = DeepLook & { readonly feed: Feed; readonly log: WholeLog };
+type InWarehouse = WarehouseLook & Pick<FeedState, 'positions'>;
+
+/** null: what the lake holds. */
+async function topicCheck(installation: Installation, inside: OfTopic, there: InWarehouse | null = null): Promise<CheckResult> {
+  const { config, newId, nowMs, signal } = installation;
+  const { feed, log } = inside;
+  const { topic } = feed;
+  const admin = await installation.kafka();
+  const { positions } = there ?? log.state;
+  const look = {
+    ...inside,
+    peek: await installation.peek(),
+    bounds: await topicBounds(admin, config.kafka, topic),
+    positions: new Map([...positions].map(([partition, { position }]) => [partition, position])),
+    // Of a feed that goes to the warehouse alone the log knows no offsets.
+    stretches: log.stretches.size > 0 ? log.stretches : asOneStretch(positions, schemaVersionOf(log.state)),
+    timezone: config.lake.timezone,
+    newId,
+    nowMs,
+    signal,
+  };
+  const { isCompacted } = await topicSettings(admin, config.kafka, topic);
+  const compared = await unlessDamaged(() =>
+    there
+      ? verifyTopicInWarehouse({ ...look, ...there, positions: look.positions }, isCompacted)
+      : verifyTopic(look, isCompacted),
+  );
+  if (typeof compared !== 'string') return compared;
+  const what = `what ${topic} says could not be compared, for a file of the lake cannot be read: ${compared}`;
+  const findings = [{ place: topic, kind: 'unreadable', what, todo: 'see what the other checks say of the file' }];
+  return { check: 'topic', target: there ? 'warehouse' : 'lake', findings, notes: [], detail: 'not compared' };
+}
+
+const asOneStretch = (positions: FeedState['positions'], schemaVersion: number): WholeLog['stretches'] =>
+  new Map([...positions].map(([partition, { start, position }]) => [partition, [{ start, end: position, schemaVersion }]]));
 
 async function lookAtWarehouse({ warehouse, signal }: Installation, feed: Feed, state: FeedState): Promise<WarehouseLook> {
   const server = await warehouse();

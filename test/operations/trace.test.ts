@@ -9,6 +9,7 @@ import { stateOf } from '../helpers/lake-rows.ts';
 import { type TestDatabase, testMysql } from '../helpers/mysql.ts';
 import { FIRST_MS, message, messages } from '../helpers/produced.ts';
 import { baseFolder, tempDir, testKafka } from '../helpers/services.ts';
+import { until } from '../helpers/until.ts';
 import { rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
 
 let setup: LakeSetup;
@@ -37,6 +38,8 @@ beforeAll(async () => {
   const transaction = await kafka.openTransaction();
   await transaction.send(orders, [message(0), message(1), message(2, { value: null })]);
   await transaction.commit();
+  // Kafka writes the marker after its answer.
+  await until(async () => (await kafka.watermarks(orders))[0]?.high === 4n, { timeoutMs: 30_000, what: 'the marker is written' });
   await kafka.produce(orders, [message(4, { value: 'no json' }), message(5)]);
   // 0: superseded by 2; 1: deleted by 3; 2: the row; 3: a tombstone; 4: no key; 5 and 6: a key deleted and back.
   await kafka.produce(totals, [

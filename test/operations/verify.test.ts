@@ -1,9 +1,22 @@
 // lake verify over a good installation, and over the same one damaged in one way at a time: what it finds, and where (DESIGN §7).
 
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
-import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { openDatabase, run } from '../../src/duckdb/connection.ts';
+import { quoteText } from '../../src/duckdb/sql.ts';
 import { decodeEntry, encodeEntry, sealJson } from '../../src/lake/entry-codec.ts';
+import { readFooters } from '../../src/lake/footers.ts';
 import { stateToJson } from '../../src/model/checkpoint.ts';
 import type { FeedState, LiveFile } from '../../src/model/feed-state.ts';
 import { toOffset } from '../../src/model/offsets.ts';
@@ -312,10 +325,52 @@ describe('what only a deep look finds', () => {
     try {
       expect((await verify('events')).code).toBe(0);
       const { code, found } = await verify('events', '--deep');
-      expect({ code, found }).toEqual({ code: 3, found: [{ target: 'lake', check: 'content', kind: 'sha256', place: path }] });
+      expect(code).toBe(3);
+      expect(found).toContainEqual({ target: 'lake', check: 'content', kind: 'sha256', place: path });
     } finally {
       flip(inLake(path));
     }
+  });
+
+  test('a file that was written again with another value, and the log to match', async () => {
+    const state = await stateOf(setup.lakePath, 'events');
+    const file = dataFile(state);
+    const path = inLake(file.path);
+    await using db = await openDatabase();
+    const connection = await db.connect();
+    const footer = (await readFooters(connection, [path])).get(path);
+    const pairs = footer && 'metadata' in footer ? [...footer.metadata].map(([name, text]) => `${name}: ${quoteText(text)}`) : [];
+    await run(
+      connection,
+      `COPY (SELECT * REPLACE (CASE WHEN kafka_offset % 50 = 1 THEN 'forged' ELSE text END AS text)
+         FROM read_parquet(${quoteText(path)}, hive_partitioning = false))
+       TO ${quoteText(`${path}.new`)} (FORMAT parquet, COMPRESSION snappy, KV_METADATA { ${pairs.join(', ')} })`,
+    );
+    renameSync(`${path}.new`, path);
+    const entry = entryOf('events', file.version);
+    const added = entry.added.map((one) =>
+      one.path === file.path
+        ? { ...one, bytes: statSync(path).size, sha256: new Bun.CryptoHasher('sha256').update(readFileSync(path)).digest('hex') }
+        : one,
+    );
+    writeFileSync(inLake(entryPath('events', file.version)), encodeEntry({ ...entry, added }));
+    try {
+      expect((await verify('events')).found).toEqual([]);
+      const { code, found } = await verify('events', '--deep');
+      expect({ code, found: kindsOf(found) }).toEqual({ code: 3, found: ['lake topic differs'] });
+    } finally {
+      rmSync(setup.lakePath, { recursive: true });
+      cpSync(good, setup.lakePath, { recursive: true });
+    }
+  });
+
+  test('a value that was changed in the row of a stream', async () => {
+    await rowsOf(database, `${KEPT} fact_both WHERE text IS NOT NULL LIMIT 1`);
+    await rowsOf(database, "UPDATE fact_both SET text = 'forged' WHERE lake_id = (SELECT lake_id FROM kept)");
+    const { code, found } = await verify('both', '--deep');
+    await rowsOf(database, 'UPDATE fact_both SET text = (SELECT text FROM kept) WHERE lake_id = (SELECT lake_id FROM kept)');
+    await rowsOf(database, 'DROP TABLE kept');
+    expect({ code, found: kindsOf(found) }).toEqual({ code: 3, found: ['warehouse topic differs'] });
   });
 
   test('a value that was changed in a sealed snapshot', async () => {
