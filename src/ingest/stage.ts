@@ -36,8 +36,8 @@ export type StageOptions = {
   readonly eventTime: string | null;
   /** Of a table: the largest message timestamp before a partition's position; null: a stream. */
   readonly highestMs: ((partition: number) => number | null) | null;
-  /** Whether the target takes batches that are in memory. */
-  readonly takesMemory: boolean;
+  /** Whether the target takes batches that are in memory, now. */
+  readonly takesMemory: () => boolean;
   readonly newId: () => string;
   readonly nowMs: () => number;
   readonly decode: WorkQueue;
@@ -255,7 +255,7 @@ export class Stage {
     const { chunk } = built;
     const { plan } = await this.schemaFor(open, chunk);
     const decoded =
-      isWhole && this.options.takesMemory && fitsMemory(plan, built)
+      isWhole && this.options.takesMemory() && fitsMemory(plan, built)
         ? toMemory(open, plan, built)
         : await this.toTables(open, plan, built);
     open.rows += decoded.rows;

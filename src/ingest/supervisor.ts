@@ -160,7 +160,8 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
       topic: feed.topic,
       eventTime: feed.eventTime,
       highestMs: feed.type === 'table' ? (partition) => target.state().positions.get(partition)?.timestampMsMax ?? null : null,
-      takesMemory: targets.eager,
+      // A table that is read anew is folded in the engine.
+      takesMemory: () => targets.eager && (target.rebuild?.phase() ?? 'none') === 'none',
       newId,
       nowMs,
       decode,

@@ -12,7 +12,6 @@ import { openWarehouseFeed } from '../warehouse/warehouse-feed.ts';
 import { pinnedFields } from './feed-schema.ts';
 import type { TargetKind } from './lake-target.ts';
 import { rulesOf } from './pins.ts';
-import { DURABLE_AT_ONCE } from './target.ts';
 
 export function warehouseTargets(options: {
   readonly config: Config;
@@ -30,7 +29,6 @@ export function warehouseTargets(options: {
     // Each key is sent once for a whole backlog.
     growth: { messages: 10, bytes: 4 },
     open: async ({ feed, control, clusterId, engine, signal }) => ({
-      ...DURABLE_AT_ONCE,
       ...(await openWarehouseFeed({
         warehouse,
         feed: feed.name,
@@ -38,6 +36,7 @@ export function warehouseTargets(options: {
         clusterId,
         engine: await engine(),
         tables: tablesOf(feed, control, warehouse.dialect),
+        keyColumns: feed.keyFields,
         snapshots: feed.type === 'table' ? () => rulesOf({ feed, control, timezone: config.lake.timezone }) : null,
         refreshSchema: async () => void (await control.refresh()),
         nowMs: patience.nowMs,

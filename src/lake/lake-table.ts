@@ -3,6 +3,7 @@
 // Invariant: `state()` is what the log says; what is applied follows on from it, and is forgotten with every answer but `committed`.
 
 import type { Connection } from '../duckdb/connection.ts';
+import { type Collapsed, type Engine, KeyedState } from '../duckdb/keyed-state.ts';
 import type { KeyColumn } from '../duckdb/snapshot-checksum.ts';
 import { assert } from '../errors.ts';
 import { joinRanges } from '../model/applied.ts';
@@ -16,7 +17,6 @@ import type { OpenSnapshot } from '../model/snapshot.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
 import type { SnapshotRules } from '../model/snapshot-rules.ts';
 import type { WriterAnswer } from './feed-writer.ts';
-import { type Collapsed, type Engine, KeyedState } from './keyed-state.ts';
 import type { LakeFeed } from './lake.ts';
 import { type Applied, publishTable } from './publication.ts';
 import { Sealer } from './seal.ts';

@@ -2,6 +2,7 @@
 // A rebuild is a publish over nothing: what is there is not read, all of it is replaced, and the positions with it.
 // Invariant: what is published, and the files that the entry removes, are those of one state of the log.
 
+import type { Engine, KeyedState } from '../duckdb/keyed-state.ts';
 import type { Published } from '../model/batch.ts';
 import type { Column } from '../model/columns.ts';
 import type { EntryRebuild } from '../model/entry-rebuild.ts';
@@ -10,7 +11,6 @@ import type { CommittedRange } from '../model/log-entry.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
 import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
 import type { FeedWriter } from './feed-writer.ts';
-import type { Engine, KeyedState } from './keyed-state.ts';
 import { writePublish } from './publish.ts';
 
 export type Applied = {

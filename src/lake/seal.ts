@@ -7,6 +7,7 @@
 import { copyFile, mkdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { query } from '../duckdb/connection.ts';
+import type { Engine } from '../duckdb/keyed-state.ts';
 import { type KeyColumn, snapshotTotals } from '../duckdb/snapshot-checksum.ts';
 import { parquetScan } from '../duckdb/sql.ts';
 import { assert, LakeError } from '../errors.ts';
@@ -20,7 +21,6 @@ import type { Proposal } from '../model/log-entry.ts';
 import { stateFilePath, tableFilePath } from '../model/paths.ts';
 import { publishedFiles, snapshotValues } from '../model/snapshot-files.ts';
 import type { FeedWriter, WriterAnswer } from './feed-writer.ts';
-import type { Engine } from './keyed-state.ts';
 import type { FeedLog } from './log.ts';
 import { copyParquet, type WrittenFile, withChecksums } from './parquet.ts';
 import { locate, writePublish } from './publish.ts';

@@ -94,7 +94,7 @@ export const rebuildTold = ({ date, version, rows, reason, from, ranges }: Rebui
   action: 'table_rebuilt' as const,
   resource: `${date}/${version}`,
   rows,
-  details: { reason, from: positionsToJson(from), read: offsetsOf(ranges) },
+  details: { reason, from: positionsToJson(from), read: offsetsOf(ranges.toSorted((a, b) => a.partition - b.partition)) },
 });
 
 type SealTold = Pick<

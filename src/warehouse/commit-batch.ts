@@ -30,6 +30,8 @@ export type BatchCommit = {
   /** Names the first snapshot of a table; null: a stream. */
   readonly snapshots: SnapshotRules | null;
   readonly nowMs: number;
+  /** The rows are all of the table: what is there and not among them goes. */
+  readonly isWhole: boolean;
   /** A statement may have half of what the server takes. */
   readonly warehouse: Pick<Warehouse, 'dialect' | 'statementBytesMax'>;
 };
@@ -43,7 +45,7 @@ export async function applyBatch(tx: Tx, commit: BatchCommit): Promise<void> {
   await insertAll(
     tx,
     commit,
-    insertDeadLetters(warehouse.dialect),
+    insertDeadLetters(warehouse.dialect, commit.isWhole),
     mapped(rows.deadLetters, (values) =>
       fittingLetter([commit.feed, commit.topic, ...values], { statementBytesMax: commit.warehouse.statementBytesMax, bytesOf }),
     ),
@@ -100,20 +102,22 @@ function insertDimension(dialect: Dialect, dimension: DimensionTable): Insert {
 const MESSAGE = ['feed', 'topic', 'kafka_partition', 'kafka_offset'];
 const REFUSAL = ['field', 'reason', 'schema_version'];
 
-/** After a rewind the same message may be refused again. */
-const insertDeadLetters = (dialect: Dialect): Insert => ({
+/** After a rewind the same message may be refused again. One that a rebuild finds again is left as it is: it may be closed. */
+const insertDeadLetters = (dialect: Dialect, isWhole: boolean): Insert => ({
   table: 'lake_dead_letters',
   columns: [...MESSAGE, 'kafka_timestamp', 'kafka_key', 'value', 'headers', ...REFUSAL],
-  tail: dialect.upsert({
-    table: 'lake_dead_letters',
-    key: MESSAGE,
-    sets: (_, incoming) => [
-      ...REFUSAL.map((name) => [name, incoming(name)] as const),
-      ['state', "'open'"],
-      ['closed_at', 'NULL'],
-    ],
-    touch: [],
-  }),
+  tail: isWhole
+    ? dialect.unlessThere({ table: 'lake_dead_letters', key: MESSAGE, id: 'id' })
+    : dialect.upsert({
+        table: 'lake_dead_letters',
+        key: MESSAGE,
+        sets: (_, incoming) => [
+          ...REFUSAL.map((name) => [name, incoming(name)] as const),
+          ['state', "'open'"],
+          ['closed_at', 'NULL'],
+        ],
+        touch: [],
+      }),
   at: null,
 });
 
@@ -156,7 +160,8 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
   const { own } = fact;
   const [date, version, hash] = [own.snapshotDate, own.snapshotVersion, own.keyHash];
   if (date === null || version === null || hash === null) return;
-  const { latestWins } = warehouse.dialect;
+  const { latestWins, upsert } = warehouse.dialect;
+  if (commit.isWhole) await tx.change({ text: 'DELETE FROM lake_tombstones WHERE feed = ?', values: [feed] });
   const tombstones: Insert = {
     table: 'lake_tombstones',
     columns: ['feed', 'key_hash', 'kafka_partition', 'kafka_offset', 'kafka_timestamp'],
@@ -169,16 +174,16 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
     tombstones,
     mapped(rows.tombstones, (values) => [feed, ...values]),
   );
+  const target = { table: fact.quoted, key: quoted([hash, date, version]), touch: touched(fact) };
+  const order = quoted([own.kafkaTimestamp, own.kafkaPartition, own.kafkaOffset]);
+  const fields = quoted(fact.values);
   const insert: Insert = {
     table: fact.quoted,
     columns: quoted([...factColumns(fact), date, version]),
-    tail: latestWins({
-      table: fact.quoted,
-      key: quoted([hash, date, version]),
-      fields: quoted(fact.values),
-      order: quoted([own.kafkaTimestamp, own.kafkaPartition, own.kafkaOffset]),
-      touch: touched(fact),
-    }),
+    // What is there may be of messages that Kafka has no more, and later ones.
+    tail: commit.isWhole
+      ? upsert({ ...target, sets: (_, incoming) => [...fields, ...order].map((name) => [name, incoming(name)] as const) })
+      : latestWins({ ...target, fields, order }),
     at: coordinatesOf(fact),
   };
   await insertAll(
@@ -187,7 +192,26 @@ async function applyState(tx: Tx, commit: TableCommit, snapshot: OpenSnapshot): 
     insert,
     mapped(rows.facts, (values) => [...values, snapshot.date, snapshot.version]),
   );
-  await deleteDeleted(tx, commit, { snapshot, hashAt: fact.values.length });
+  if (commit.isWhole) await deleteOthers(tx, commit, snapshot);
+  else await deleteDeleted(tx, commit, { snapshot, hashAt: fact.values.length });
+}
+
+/** Rows of the snapshot whose keys are not among these, which come in the order of their hashes: a stretch of hashes at a time. */
+async function deleteOthers(tx: Tx, { rows, fact, warehouse }: TableCommit, { date, version }: OpenSnapshot): Promise<void> {
+  const { snapshotDate, snapshotVersion, keyHash } = fact.own;
+  const hash = keyHash?.quoted;
+  const from = `DELETE FROM ${fact.quoted} WHERE ${snapshotDate?.quoted} = ? AND ${snapshotVersion?.quoted} = ?`;
+  let after: SqlScalar = new Uint8Array();
+  for await (const slice of rows.facts.slices()) {
+    for (const some of statementsOf(slice, { rowsMax: warehouse.dialect.insertRowsMax, bytesMax: Number.POSITIVE_INFINITY })) {
+      const hashes = some.map((values) => values[fact.values.length] ?? null);
+      const last = hashes.at(-1) ?? null;
+      const stretch = `${hash} > ? AND ${hash} < ? AND ${hash} NOT IN (${marks(hashes.length)})`;
+      await tx.change({ text: `${from} AND ${stretch}`, values: [date, version, after, last, ...hashes] });
+      after = last;
+    }
+  }
+  await tx.change({ text: `${from} AND ${hash} > ?`, values: [date, version, after] });
 }
 
 /** Rows that a tombstone, of this batch or an earlier one, is newer than: a key may sit in several partitions. */

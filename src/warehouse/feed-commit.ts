@@ -5,6 +5,7 @@
 import type { CommitAnswer, TargetState } from '../model/batch.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import {
+  caughtUpAtMsOf,
   movedBy,
   movePositions,
   outcomeOf,
@@ -13,13 +14,17 @@ import {
   schemaVersionOf,
   selectPositions,
   stateOf,
+  updateCaughtUp,
 } from './positions.ts';
 import { RowsRefused } from './refused-rows.ts';
+import { replacedBy, replacementOutcome, replacePositions } from './replace-positions.ts';
 import { type Row, type Tx, type Warehouse, WarehouseFailure } from './warehouse.ts';
 
 export type CommitsOptions = PositionsOf & {
   readonly warehouse: Warehouse;
   readonly clusterId: string | null;
+  /** null: a stream, of which nobody asks since when it is read. */
+  readonly nowMs: (() => number) | null;
   readonly signal: AbortSignal;
 };
 
@@ -28,22 +33,29 @@ export type Work = {
   readonly ranges: readonly CommittedRange[];
   readonly schemaVersion: number | null;
   readonly inside: (tx: Tx) => Promise<void>;
+  /** The ranges replace what was there at `from`; absent: they follow on from where the positions are. */
+  readonly rebuild?: { readonly from: TargetState; readonly startedAtMs: number };
 };
 
 export type Commits = ReturnType<typeof createCommits>;
 
 /** The positions as last seen, and one try at a commit. */
-export function createCommits({ warehouse, feed, topic, clusterId, signal }: CommitsOptions) {
+export function createCommits({ warehouse, feed, topic, clusterId, nowMs, signal }: CommitsOptions) {
   let known: TargetState = { version: 0, epoch: 0, positions: new Map() };
   let schemaVersionMax = 0;
+  let caughtUpAtMs: number | null = null;
+  /** When the positions were last asked for, to read on from them. */
+  let begunAtMs: number | null = null;
   const { dialect } = warehouse;
 
   const take = (rows: readonly Row[]): void => {
     known = stateOf(rows);
     schemaVersionMax = schemaVersionOf(rows);
+    caughtUpAtMs = caughtUpAtMsOf(rows);
   };
   const read = async (): Promise<TargetState> => {
     const before = known;
+    begunAtMs = nowMs?.() ?? null;
     const rows = await warehouse.run(selectPositions({ feed, topic }), signal);
     // What a commit left meanwhile may be newer than what was read.
     if (known === before) take(rows);
@@ -57,19 +69,21 @@ export function createCommits({ warehouse, feed, topic, clusterId, signal }: Com
 
   /** A COMMIT without an answer before is done when the positions say so. */
   const once = async (work: Work, abort: AbortSignal, doubt: { pending: boolean }): Promise<CommitAnswer> => {
-    const { ranges, schemaVersion } = work;
+    const { ranges, schemaVersion, rebuild } = work;
     if (doubt.pending) {
       // Under their locks: a transaction that is still under way has them.
       take(await warehouse.transaction((tx) => tx.rows(selectPositions({ feed, topic }, dialect)), abort));
       doubt.pending = false;
-      const outcome = outcomeOf(known, ranges);
+      const outcome = rebuild ? replacementOutcome(known, rebuild.from, ranges) : outcomeOf(known, ranges);
       if (outcome === 'committed') return committed();
       if (outcome === 'moved') return conflict(schemaVersion);
     }
     const before = known;
     try {
       await warehouse.transaction(async (tx) => {
-        await movePositions(tx, { feed, topic, ranges, known: before, clusterId, schemaVersion, dialect });
+        const move = { feed, topic, ranges, clusterId, schemaVersion, dialect };
+        if (rebuild) await replacePositions(tx, { ...move, known: rebuild.from, begunAtMs: rebuild.startedAtMs });
+        else await movePositions(tx, { ...move, known: before, begunAtMs });
         await work.inside(tx);
       }, abort);
     } catch (error) {
@@ -82,13 +96,20 @@ export function createCommits({ warehouse, feed, topic, clusterId, signal }: Com
       if (error instanceof WarehouseFailure && (error.class === 'in_doubt' || error.class === 'wait')) doubt.pending = true;
       throw error;
     }
-    if (known === before) known = movedBy(before, ranges);
-    else {
+    if (known === before) {
+      known = rebuild ? replacedBy(rebuild.from, ranges) : movedBy(before, ranges);
+      caughtUpAtMs = rebuild ? rebuild.startedAtMs : (caughtUpAtMs ?? begunAtMs);
+    } else {
       // Read meanwhile, with this commit or without it. Should the answer fail, the positions tell.
       doubt.pending = true;
       take(await warehouse.run(selectPositions({ feed, topic }), abort));
     }
     return committed();
   };
-  return { state: (): TargetState => known, read, once };
+  /** Another writer's rebuild has said it for itself. */
+  const noteCaughtUp = async (atMs: number, abort: AbortSignal): Promise<void> => {
+    await warehouse.run(updateCaughtUp({ feed, topic }, known, { atMs, touch: dialect.touch }), abort);
+    caughtUpAtMs = atMs;
+  };
+  return { state: (): TargetState => known, caughtUpAtMs: () => caughtUpAtMs, read, once, noteCaughtUp };
 }

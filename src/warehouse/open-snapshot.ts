@@ -17,3 +17,9 @@ export function openSnapshotOf([row]: readonly Row[]): OpenSnapshot | null {
   const [date, version] = [String(row['snapshot_date']), Number(row['snapshot_version'])];
   return { date, version, endsAtMs: Number(row['boundary_ms']) };
 }
+
+/** A copy that was begun is begun anew by the next seal: what it is a copy of has changed, though the positions may be the same. */
+export const voidCopies = (feed: string): Statement => ({
+  text: `UPDATE lake_snapshots SET positions = NULL, copy_id = NULL WHERE feed = ? AND state = 'opening'`,
+  values: [feed],
+});

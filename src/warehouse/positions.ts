@@ -5,6 +5,8 @@ import type { TargetState } from '../model/batch.ts';
 import type { PositionState } from '../model/feed-state.ts';
 import type { CommittedRange, Gap } from '../model/log-entry.ts';
 import { toOffset } from '../model/offsets.ts';
+import type { TableFacts } from '../model/rebuild.ts';
+import { timeText } from './audit.ts';
 import type { Dialect } from './dialect.ts';
 import { type Row, type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
 
@@ -15,7 +17,7 @@ export type PositionsOf = { readonly feed: string; readonly topic: string };
 export class PositionsMoved extends Error {}
 
 const COLUMNS = `kafka_partition, position, epoch, start_offset, last_offset, last_timestamp_ms, last_hash, timestamp_ms_max,
-  messages, row_count, dead_letters, tombstones, schema_version`;
+  messages, row_count, dead_letters, tombstones, schema_version, CAST(caught_up_at AS CHAR) AS caught_up_at`;
 
 /** `lock`: waits for a transaction that is still under way, for after a COMMIT without an answer. */
 export const selectPositions = ({ feed, topic }: PositionsOf, lock: Pick<Dialect, 'forUpdate'> | null = null): Statement => ({
@@ -51,6 +53,23 @@ export function stateOf(rows: readonly Row[]): TargetState {
 /** Of the newest schema that any commit of the feed was decoded by. */
 export const schemaVersionOf = (rows: readonly Row[]): number =>
   rows.reduce((most, row) => Math.max(most, numberOf(row['schema_version'])), 0);
+
+/** No tombstone from before this instant can have been missed; null: not known. A partition that came later began later. */
+export function caughtUpAtMsOf(rows: readonly Row[]): number | null {
+  const known = rows.flatMap((row) => (row['caught_up_at'] == null ? [] : [msOf(String(row['caught_up_at']))]));
+  return known.length === 0 ? null : Math.min(...known);
+}
+
+const msOf = (text: string): number => Date.parse(`${text.replace(' ', 'T')}Z`);
+
+export const updateCaughtUp = (
+  { feed, topic }: PositionsOf,
+  { epoch }: TargetState,
+  { atMs, touch }: { readonly atMs: number; readonly touch: string },
+): Statement => ({
+  text: `UPDATE lake_positions SET caught_up_at = ?${touch} WHERE feed = ? AND topic = ? AND epoch = ?`,
+  values: [timeText(atMs), feed, topic, epoch],
+});
 
 /** From here on nothing that was decoded by an older schema is committed: it would lack the new columns. */
 export const raiseSchemaVersion = ({ feed, topic }: PositionsOf, version: number): Statement => ({
@@ -95,6 +114,8 @@ export type Move = PositionsOf & {
   readonly known: TargetState;
   readonly clusterId: string | null;
   readonly dialect: Pick<Dialect, 'touch'>;
+  /** Of a table, when the reading of a partition that is not known yet began; null: a stream. */
+  readonly begunAtMs: number | null;
   /** Of the schema that the rows were decoded by; null: there are none. */
   readonly schemaVersion: number | null;
 };
@@ -139,17 +160,17 @@ function updatePosition({ feed, topic, known, schemaVersion, dialect }: Move, ra
   };
 }
 
-async function insertPosition(
+export async function insertPosition(
   tx: Tx,
-  { feed, topic, known, clusterId, schemaVersion }: Move,
+  { feed, topic, known, clusterId, schemaVersion, begunAtMs }: Move,
   range: CommittedRange,
 ): Promise<number> {
   const { last } = range;
   try {
     return await tx.change({
       text: `INSERT INTO lake_positions (feed, topic, position, start_offset, kafka_partition, epoch, last_offset, last_timestamp_ms, last_hash,
-          timestamp_ms_max, messages, row_count, dead_letters, tombstones, cluster_id, schema_version)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          timestamp_ms_max, messages, row_count, dead_letters, tombstones, cluster_id, schema_version, caught_up_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       values: [
         feed,
         topic,
@@ -167,6 +188,7 @@ async function insertPosition(
         range.tombstones,
         clusterId,
         schemaVersion ?? 0,
+        begunAtMs === null ? null : timeText(begunAtMs),
       ],
     });
   } catch (error) {
@@ -192,3 +214,16 @@ export const insertGap = ({ feed, topic }: PositionsOf, gap: Gap, epoch: number)
   text: 'INSERT INTO lake_gaps (feed, topic, kafka_partition, start_offset, end_offset, epoch, reason) VALUES (?, ?, ?, ?, ?, ?, ?)',
   values: [feed, topic, gap.partition, gap.start, gap.end, epoch, gap.reason],
 });
+
+/** Those since the table was last read as a whole. */
+export const selectGaps = ({ feed, topic }: PositionsOf, { epoch }: TargetState): Statement => ({
+  text: 'SELECT kafka_partition, start_offset, end_offset FROM lake_gaps WHERE feed = ? AND topic = ? AND epoch >= ?',
+  values: [feed, topic, epoch],
+});
+
+export const gapsOf = (rows: readonly Row[]): TableFacts['gaps'] =>
+  rows.map((row) => ({
+    partition: numberOf(row['kafka_partition']),
+    start: toOffset(String(row['start_offset'])),
+    end: toOffset(String(row['end_offset'])),
+  }));

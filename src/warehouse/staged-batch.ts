@@ -85,15 +85,11 @@ export async function readBatch(
 ): Promise<BatchRows> {
   const { tables } = batch;
   const { source, drop } = createSources(connection, batch, engine);
-  const letters = [...LINEAGE, 'kafka_key', 'value', 'headers', 'field', 'reason', text('schema_version')];
-  const deadLetters =
-    batch.deadLetters === 0
-      ? NO_ROWS
-      : await source(`${letters.join(', ')} FROM ${tables.deadLetters} ORDER BY kafka_partition, kafka_offset`);
+  const deadLetters = batch.deadLetters === 0 ? NO_ROWS : await source(lettersSql(tables.deadLetters));
   if (fact === null) return { facts: NO_ROWS, tombstones: NO_ROWS, deadLetters, dimensions: [], drop };
   const dimensions: RowSource[] = [];
   for (const dimension of fact.dimensions) {
-    dimensions.push(batch.rows === 0 ? NO_ROWS : await source(dimensionSql(dimension, tables.rows)));
+    dimensions.push(batch.rows === 0 ? NO_ROWS : await source(seenOutSql(dimension, seenRowsSql(tables.rows))));
   }
   if (fact.kind === 'stream') {
     const columns = [...fact.values.map(outOf), ...LINEAGE].join(', ');
@@ -102,6 +98,11 @@ export async function readBatch(
   }
   return { ...(await readWinners(connection, batch, { fact, source })), deadLetters, dimensions, drop };
 }
+
+const lettersSql = (table: string): string => {
+  const columns = [...LINEAGE, 'kafka_key', 'value', 'headers', 'field', 'reason', text('schema_version')];
+  return `${columns.join(', ')} FROM ${table} ORDER BY kafka_partition, kafka_offset`;
+};
 
 type Sourcing = (select: string) => Promise<RowSource>;
 
@@ -116,16 +117,47 @@ async function readWinners(
   const keyColumns = fact.keys.map(({ name }) => name);
   await run(connection, collapseSql({ into: winners, rows: tables.rows, tombstones: tables.tombstones, keyColumns }));
   try {
-    const hash = keyOf(fact.keys);
-    const columns = [...fact.values.map(outOf), `${hash} AS _hash`, ...LINEAGE].join(', ');
-    const gone = [`${hash} AS _hash`, ...LINEAGE].join(', ');
-    return {
-      facts: await source(`${columns} FROM ${winners} WHERE NOT ${DELETED_COLUMN} ORDER BY _hash`),
-      tombstones: await source(`${gone} FROM ${winners} WHERE ${DELETED_COLUMN} ORDER BY _hash`),
-    };
+    return await winnersOf(winners, fact, source);
   } finally {
     await run(connection, `DROP TABLE IF EXISTS ${winners}`);
   }
+}
+
+async function winnersOf(winners: string, fact: FactTable, source: Sourcing): Promise<Pick<BatchRows, 'facts' | 'tombstones'>> {
+  const hash = keyOf(fact.keys);
+  const columns = [...fact.values.map(outOf), `${hash} AS _hash`, ...LINEAGE].join(', ');
+  const gone = [`${hash} AS _hash`, ...LINEAGE].join(', ');
+  return {
+    facts: await source(`${columns} FROM ${winners} WHERE NOT ${DELETED_COLUMN} ORDER BY _hash`),
+    tombstones: await source(`${gone} FROM ${winners} WHERE ${DELETED_COLUMN} ORDER BY _hash`),
+  };
+}
+
+/** Of a table that was read as a whole: what it came to, in tables of the engine. */
+export type ReadTable = Pick<StagedBatch, 'id' | 'bytes' | 'rows' | 'deadLetters'> & {
+  /** null: it has no key. */
+  readonly winners: string | null;
+  readonly letters: string | null;
+  /** Of its batches, what `seenSql` made of each: a table for each dimension, or none. */
+  readonly seen: readonly (readonly string[])[];
+};
+
+/** Throws engine_failed. */
+export async function readTableRows(
+  connection: Connection,
+  table: ReadTable,
+  { fact, engine }: { readonly fact: FactTable | null; readonly engine: EngineQueue },
+): Promise<BatchRows> {
+  const { winners, letters } = table;
+  const { source, drop } = createSources(connection, table, engine);
+  const deadLetters = letters === null ? NO_ROWS : await source(lettersSql(letters));
+  if (fact === null || winners === null) return { facts: NO_ROWS, tombstones: NO_ROWS, deadLetters, dimensions: [], drop };
+  const dimensions: RowSource[] = [];
+  for (const [index, dimension] of fact.dimensions.entries()) {
+    const all = table.seen.flatMap((seen) => (seen[index] === undefined ? [] : `SELECT * FROM ${seen[index]}`));
+    dimensions.push(all.length === 0 ? NO_ROWS : await source(seenOutSql(dimension, all.join(' UNION ALL '))));
+  }
+  return { ...(await winnersOf(winners, fact, source)), deadLetters, dimensions, drop };
 }
 
 export const inMemory = (rows: readonly Values[]): RowSource => ({
@@ -138,7 +170,9 @@ export const NO_ROWS = inMemory([]);
 /** Messages of this size are read at once; of more the texts stay in the engine, which spills, and come in slices of this size. */
 const MEMORY_BYTES_MAX = 8 * 1024 * 1024;
 
-function createSources(connection: Connection, { id, bytes, rows, deadLetters }: StagedBatch, engine: EngineQueue) {
+type Sized = Pick<StagedBatch, 'id' | 'bytes' | 'rows' | 'deadLetters'>;
+
+function createSources(connection: Connection, { id, bytes, rows, deadLetters }: Sized, engine: EngineQueue) {
   const made: string[] = [];
   const sliceRows = Math.max(1, Math.floor(((rows + deadLetters) * MEMORY_BYTES_MAX) / bytes));
   const source: Sourcing = async (rest) => {
@@ -163,17 +197,24 @@ function createSources(connection: Connection, { id, bytes, rows, deadLetters }:
   return { source, drop };
 }
 
-/** Of all rows, not of the winners alone: the first and last time a key was seen, and its newest attributes. */
-function dimensionSql({ key, attributes }: DimensionTable, rows: string): string {
+/** Of all rows, not of the winners alone: the first and last time a key was seen, and its newest attributes. One row a key of `from`, which
+ *  is the rows of a batch as `seenRowsSql` has them, or several answers of this. */
+export function seenSql({ key, attributes }: DimensionTable, from: string): string {
   const keyName = quoteName(key.name);
-  const newestOf = (column: string): string => `arg_max_null(${column}, (kafka_timestamp, kafka_partition, kafka_offset))`;
-  const newest = attributes.map(({ name }) => `${newestOf(quoteName(name))} AS ${quoteName(name)}`);
-  const grouped = `SELECT ${[keyName, ...newest].join(', ')}, min(kafka_timestamp) AS _first, max(kafka_timestamp) AS _last,
-      ${newestOf('kafka_partition')} AS _partition, ${newestOf('kafka_offset')} AS _offset
-    FROM ${rows} WHERE ${keyName} IS NOT NULL GROUP BY ${keyName}`;
+  const newestOf = (column: string): string => `arg_max_null(${column}, (_last, _partition, _offset)) AS ${column}`;
+  const newest = [...attributes.map(({ name }) => quoteName(name)), '_partition', '_offset'].map(newestOf);
+  return `SELECT ${[keyName, ...newest].join(', ')}, min(_first) AS _first, max(_last) AS _last
+    FROM (${from}) WHERE ${keyName} IS NOT NULL GROUP BY ${keyName}`;
+}
+
+export const seenRowsSql = (rows: string): string =>
+  `SELECT *, kafka_timestamp AS _first, kafka_timestamp AS _last, kafka_partition AS _partition, kafka_offset AS _offset FROM ${rows}`;
+
+function seenOutSql(dimension: DimensionTable, from: string): string {
+  const { key, attributes } = dimension;
   const values = [outOf(key), ...attributes.map(outOf), `${keyOf([key])} AS _hash`];
   const columns = [...values, instant('_first'), instant('_last'), text('_partition'), text('_offset')];
-  return `${columns.join(', ')} FROM (${grouped}) ORDER BY _hash`;
+  return `${columns.join(', ')} FROM (${seenSql(dimension, from)}) ORDER BY _hash`;
 }
 
 async function select(connection: Connection, rest: string): Promise<Values[]> {

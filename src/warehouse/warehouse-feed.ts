@@ -4,11 +4,12 @@
 
 import type { Connection } from '../duckdb/connection.ts';
 import { assert, LakeError } from '../errors.ts';
-import type { ClosedBatch, CommitAnswer, TargetState, WrittenBatch } from '../model/batch.ts';
+import type { ClosedBatch, CommitAnswer, Published, TargetState, WrittenBatch } from '../model/batch.ts';
 import type { SealOrder } from '../model/cut.ts';
 import { settledBeforeMs } from '../model/forgotten.ts';
 import { gapTold } from '../model/journal.ts';
 import type { Gap } from '../model/log-entry.ts';
+import type { TableFacts, TableRebuild } from '../model/rebuild.ts';
 import type { OpenSnapshot } from '../model/snapshot.ts';
 import type { SnapshotRules } from '../model/snapshot-rules.ts';
 import { type AuditEntry, auditStatement } from './audit.ts';
@@ -21,7 +22,9 @@ import { readTable } from './found-table.ts';
 import { memoryRows } from './memory-rows.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { type Patience, patiently } from './patience.ts';
-import { gapRange, insertGap, PositionsMoved, type PositionsOf, raiseSchemaVersion } from './positions.ts';
+import { gapRange, gapsOf, insertGap, PositionsMoved, type PositionsOf, raiseSchemaVersion, selectGaps } from './positions.ts';
+import { RebuiltTable } from './rebuilt-table.ts';
+import { replaceTable } from './replace-table.ts';
 import { sealSnapshot } from './seal.ts';
 import { setUpFactTable } from './setup-table.ts';
 import { type EngineQueue, readBatch } from './staged-batch.ts';
@@ -35,6 +38,12 @@ export type WarehouseFeed = {
   snapshot(): OpenSnapshot | null;
   seal(order: SealOrder, signal: AbortSignal): Promise<Exclude<CommitAnswer, { kind: 'applied' | 'refused' }>>;
   recordGaps(gaps: readonly Gap[], signal: AbortSignal): Promise<CommitAnswer>;
+  /** Only what replaces a table. */
+  publishDue(): boolean;
+  publish(signal: AbortSignal): Promise<Published | null>;
+  forget(): Promise<void>;
+  /** Of a table. */
+  readonly rebuild?: TableRebuild;
   close(): Promise<void>;
 };
 
@@ -47,6 +56,8 @@ export type WarehouseFeedOptions = PositionsOf & {
   readonly clusterId: string | null;
   /** Of the pipeline, for this feed alone. */
   readonly engine: EngineQueue;
+  /** Of a table. */
+  readonly keyColumns: readonly string[];
   /** As pinned now; null: a stream. */
   readonly snapshots: (() => SnapshotRules) | null;
   readonly nowMs: () => number;
@@ -62,7 +73,7 @@ type Tables = { readonly fact: FactTable; readonly schemaVersion: number };
 export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<WarehouseFeed> {
   const { warehouse, feed, topic, nowMs, signal, snapshots, tables, tell } = options;
   const patience: Patience = { ...options.patience, feed };
-  const commits = createCommits(options);
+  const commits = createCommits({ ...options, nowMs: snapshots && nowMs });
   /** For as long as it takes; what does not pass is said for a person. */
   const surely: Surely = (work, abort, subject) =>
     patiently(() => explained({ warehouse, subject, signal: abort }, work), patience, abort);
@@ -72,11 +83,26 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
   const readOpen = async (): Promise<void> => {
     if (snapshots) open = openSnapshotOf(await warehouse.run(selectOpenSnapshot(warehouse.dialect, feed), signal));
   };
+  let gaps: TableFacts['gaps'] = [];
+  const readGaps = async (): Promise<void> => {
+    if (snapshots) gaps = gapsOf(await warehouse.run(selectGaps(options, commits.state()), signal));
+  };
+  let rebuilt: RebuiltTable | null = null;
+  let rebuiltCount = 0;
+  const forgetRebuilt = async (): Promise<void> => {
+    const last = rebuilt;
+    rebuilt = null;
+    await last?.end();
+  };
+  /** While it is read anew, a table that nothing was read of. */
+  const stateNow = (): TargetState => (rebuilt ? { ...commits.state(), positions: new Map() } : commits.state());
   const read = (): Promise<TargetState> =>
     surely(
       async () => {
         await readOpen();
-        return await commits.read();
+        const state = await commits.read();
+        await readGaps();
+        return state;
       },
       signal,
       `the positions of feed ${feed} cannot be read`,
@@ -104,10 +130,11 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
   await prepare(tables());
   return {
     name: 'warehouse',
-    state: commits.state,
+    state: stateNow,
     refresh: async () => {
       await options.refreshSchema();
-      return await read();
+      await read();
+      return stateNow();
     },
     write: async (connection, batch) => {
       const wanted = tables();
@@ -116,6 +143,7 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
       const outdated = async (): Promise<CommitAnswer> => ({ kind: 'conflict', reason: 'schema', state: commits.state() });
       if (isOutdated()) return { commit: outdated, discard: async () => undefined };
       await prepare(wanted);
+      if (rebuilt) return await rebuilt.write(connection, batch, wanted?.fact ?? null);
       const { work, drop } = await batchWork(connection, batch, { options, fact: wanted?.fact ?? null });
       return {
         commit: async (abort) => {
@@ -127,17 +155,51 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
         discard: drop,
       };
     },
-    recordGaps: async (gaps, abort) => {
+    recordGaps: async (found, abort) => {
       const { epoch } = commits.state();
-      const told = gaps.map((gap): AuditEntry => ({ ...gapTold(gap), feed }));
+      const told = found.map((gap): AuditEntry => ({ ...gapTold(gap), feed }));
       const inside = async (tx: Tx): Promise<void> => {
-        for (const gap of gaps) await tx.change(insertGap(options, gap, epoch));
+        for (const gap of found) await tx.change(insertGap(options, gap, epoch));
         for (const entry of told) await tx.change(auditStatement(warehouse.dialect, entry));
       };
-      const answer = await commit({ ranges: gaps.map(gapRange), schemaVersion: null, inside }, abort);
-      if (answer.kind === 'committed') tell(told);
+      const answer = await commit({ ranges: found.map(gapRange), schemaVersion: null, inside }, abort);
+      if (answer.kind !== 'committed') return answer;
+      tell(told);
+      await surely(readGaps, abort, `the gaps of feed ${feed} cannot be read`);
       return answer;
     },
+    publishDue: () => rebuilt?.phase() === 'complete',
+    publish: async (abort) => {
+      if (snapshots === null || rebuilt?.phase() !== 'complete') return null;
+      const { ranges, order } = rebuilt;
+      const parts = { warehouse, feed, topic, rebuilt, tables: tables(), rules: snapshots(), nowMs: nowMs() };
+      const { answer, snapshot, entry } = await replaceTable({ ...parts, commit: (work) => commit(work, abort) });
+      if (entry) tell([entry]);
+      await forgetRebuilt();
+      await read();
+      assert(answer.kind !== 'applied', 'a table that is replaced is durable');
+      return { answer, ranges, snapshot, rebuild: order };
+    },
+    forget: forgetRebuilt,
+    ...(snapshots && {
+      rebuild: {
+        facts: () => ({ gaps, caughtUpAtMs: commits.caughtUpAtMs() }),
+        begin: async (order) => {
+          await forgetRebuilt();
+          const id = `rebuilt_${feed}_${++rebuiltCount}`;
+          rebuilt = new RebuiltTable({
+            engine: options.engine,
+            keyColumns: options.keyColumns,
+            id,
+            order,
+            from: commits.state(),
+          });
+        },
+        phase: () => rebuilt?.phase() ?? 'none',
+        noteCaughtUp: (atMs, abort) =>
+          surely(() => commits.noteCaughtUp(atMs, abort), abort, `feed ${feed} cannot say that it has caught up`),
+      } satisfies TableRebuild,
+    }),
     snapshot: () => open,
     seal: async (order, abort) => {
       const fact = tables()?.fact;
@@ -196,6 +258,7 @@ async function batchWork(connection: Connection, batch: ClosedBatch, { options, 
       fact,
       snapshots: snapshots?.() ?? null,
       nowMs: nowMs(),
+      isWhole: false,
       warehouse,
     });
   const work: Work = { ranges: batch.ranges, schemaVersion: batch.schemaVersion, inside };

@@ -2,10 +2,13 @@
 // what was not replaced. A glob never sees two states of one snapshot.
 
 import { describe, expect, test } from 'bun:test';
-import { drain, type Fault, startLake, tableFeed, writeSetup } from '../helpers/ingest.ts';
+import { drain, type Fault, type RunningLake, startLake, tableFeed, writeSetup } from '../helpers/ingest.ts';
 import { filesUnder } from '../helpers/lake-folder.ts';
 import { readRows, stateOf } from '../helpers/lake-rows.ts';
+import { testMysql } from '../helpers/mysql.ts';
+import { mysqlProxy } from '../helpers/mysql-proxy.ts';
 import { expectLakeRebuilt, FEED, rebuildScene } from '../helpers/rebuild-scene.ts';
+import { expectFact, factFeed, rowsOf, toWarehouse, warehouseSetup } from '../helpers/warehouse.ts';
 
 const entry = (version: number): string => `log/00000000000000000000/${String(version).padStart(20, '0')}.json`;
 
@@ -61,6 +64,48 @@ describe('killed during a rebuild', () => {
       }
       await drain(setup, { args: RECORD });
       expect((await expectLakeRebuilt(scene)).state.gaps.length).toBe(1);
+    });
+  }
+});
+
+const swapped = (when: 'before' | 'after', at: string, n = 1) => ({ name: `${when} ${at}`, strike: { at, n, when } as const });
+/** The first COMMIT is the gap's, the second the rebuild's. */
+const WAREHOUSE_STEPS = [
+  swapped('before', 'INSERT INTO lake_gaps'),
+  swapped('after', 'COMMIT'),
+  swapped('before', 'start_offset ='),
+  swapped('after', 'DELETE FROM lake_tombstones'),
+  swapped('after', 'INSERT INTO `fact_totals`'),
+  swapped('after', 'DELETE FROM `fact_totals`'),
+  swapped('before', 'COMMIT', 2),
+  swapped('after', 'COMMIT', 2),
+];
+
+describe('killed during a rebuild in the warehouse', () => {
+  for (const { name, strike } of WAREHOUSE_STEPS) {
+    test(name, async () => {
+      const database = await testMysql();
+      using proxy = await mysqlProxy(database.login.port);
+      await using scene = await rebuildScene(
+        ({ folder, kafka, topic }) =>
+          warehouseSetup({ folder, kafka, database, feeds: [factFeed(FEED, topic)], port: proxy.port }),
+        { partitions: 1, policy: 'delete' },
+      );
+      const { setup, topic, kafka } = scene;
+      await scene.put(ALL);
+      await drain(setup, toWarehouse);
+      await scene.expire(GONE, KEPT);
+      let lake: RunningLake | null = null;
+      const struck = proxy.strike({ ...strike, act: () => lake?.kill('SIGKILL') });
+      lake = startLake(setup, ['ingest', '--until-caught-up', ...toWarehouse.args, ...RECORD]);
+      const { code, stderr } = await lake.ended;
+      expect([code, stderr]).toEqual([null, expect.any(String)]);
+      await struck;
+      const rows = await rowsOf(database, `SELECT id FROM fact_${FEED}_latest`);
+      expect([ALL.length, KEPT.length]).toContain(rows.length);
+      await drain(setup, { args: [...toWarehouse.args, ...RECORD] });
+      await expectFact(await scene.inKafka(), database, { feed: FEED, topic }, { kafka });
+      expect(await rowsOf(database, `SELECT action FROM audit_log WHERE action = 'table_rebuilt'`)).toHaveLength(1);
     });
   }
 });

@@ -86,7 +86,7 @@ export async function openStage(more: (decode: WorkQueue) => Partial<StageOption
     topic: 'orders',
     eventTime: null,
     highestMs: null,
-    takesMemory: false,
+    takesMemory: () => false,
     newId: () => `b${++ids}`,
     nowMs: () => 1_000,
     decode,

@@ -4,7 +4,7 @@ import { decodePlan } from '../../src/ingest/decode.ts';
 import { feedOf, field, varchar } from './decode-helpers.ts';
 import { feed, large, openStage, order, wrong } from './stage-helpers.ts';
 
-const openMemoryStage = () => openStage(() => ({ takesMemory: true }));
+const openMemoryStage = () => openStage(() => ({ takesMemory: () => true }));
 
 test('a small batch is in memory, whichever partitions it came from, and nothing of it in DuckDB', async () => {
   await using bench = await openMemoryStage();
@@ -47,7 +47,7 @@ test('a batch of many messages, or a target that takes none from memory, means t
 test('tombstones of a table are in memory with their keys, those that have none are dead letters', async () => {
   const table = feedOf(feed.fields ?? [field('id', varchar())], { type: 'table', keyFields: ['id'] });
   const inForce = { plan: decodePlan(table, { timezone: 'UTC', schemaVersion: 1 }), epoch: 0 };
-  await using bench = await openStage(() => ({ takesMemory: true, inForce: () => inForce, highestMs: () => null }));
+  await using bench = await openStage(() => ({ takesMemory: () => true, inForce: () => inForce, highestMs: () => null }));
   await bench.take([order(0), order(1, { key: '0', value: null }), order(2, { value: null })]);
   const { memory, ranges, rows, deadLetters } = await bench.closed();
   expect({ rows, deadLetters, tombstones: ranges[0]?.tombstones }).toEqual({ rows: 1, deadLetters: 1, tombstones: 1 });

@@ -4,8 +4,10 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { type LakeResult, type LogLine, runLake, startLake, tableFeed, writeSetup } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
+import { testMysql } from '../helpers/mysql.ts';
 import { expectLakeRebuilt, FEED, KEPT_MS, rebuildScene, START_MS } from '../helpers/rebuild-scene.ts';
 import { until } from '../helpers/until.ts';
+import { expectFact, factFeed, rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
 
 setDefaultTimeout(120_000);
 
@@ -152,5 +154,131 @@ describe('in the lake', () => {
     const run = await scene.run(2 * KEPT_MS);
     expect([run.code, run.stderr.includes('(topic_recreated)')]).toEqual([1, true]);
     expect((await stateOf(scene.setup.lakePath, FEED)).rebuiltVersion).toBe(0);
+  });
+});
+
+async function inWarehouse(more: Record<string, unknown> = {}) {
+  const database = await testMysql();
+  const scene = await rebuildScene(({ folder, kafka, topic }) =>
+    warehouseSetup({ folder, kafka, database, feeds: [factFeed(FEED, topic, more)] }),
+  );
+  const check = async () => {
+    const { kafka, topic } = scene;
+    return await expectFact(await scene.inKafka(), database, { feed: FEED, topic }, { kafka });
+  };
+  return { ...scene, database, check };
+}
+
+const WAREHOUSE = ['--mode', 'warehouse'];
+const BOTH = { destination: 'both' };
+
+describe('in the warehouse', () => {
+  test('a table that was away for longer than delete.retention.ms loses the keys whose tombstones are gone', async () => {
+    await using scene = await inWarehouse();
+    await scene.put(ALL);
+    ended(await scene.run(0, WAREHOUSE));
+    const same = `SELECT lake_id, created_at FROM fact_${FEED} WHERE id = 5`;
+    const before = await rowsOf(scene.database, same);
+    await scene.eat(GONE, KEPT);
+    const run = ended(await scene.run(KEPT_MS + 60_000, WAREHOUSE));
+    expect(eventsOf(run, 'rebuild_started')).toMatchObject([{ level: 'warn', target: 'warehouse', reason: 'not_caught_up' }]);
+    expect(eventsOf(run, 'rebuild_ended')).toMatchObject([{ target: 'warehouse', rows: KEPT.length }]);
+    await scene.check();
+    const told = await rowsOf(
+      scene.database,
+      `SELECT resource, row_count, details FROM audit_log WHERE action = 'table_rebuilt'`,
+    );
+    expect(told).toMatchObject([
+      { row_count: String(KEPT.length), details: { reason: 'not_caught_up', from: { 0: '10', 1: '10' } } },
+    ]);
+    expect([before.length, await rowsOf(scene.database, same)]).toEqual([1, before]);
+    expect(eventsOf(ended(await scene.run(KEPT_MS + 70_000, WAREHOUSE)), 'rebuild_started')).toEqual([]);
+  });
+
+  test('both targets are rebuilt, each by itself, and are the fold of what Kafka has', async () => {
+    await using scene = await inWarehouse(BOTH);
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.eat(GONE, KEPT);
+    await scene.refuse([3]);
+    await scene.put(GONE.slice(2), 'back');
+    const run = ended(await scene.run(2 * KEPT_MS));
+    const targets = eventsOf(run, 'rebuild_ended').map(({ target }) => target);
+    expect(targets.sort()).toEqual(['lake', 'warehouse']);
+    await scene.check();
+    await expectLakeRebuilt(scene);
+  });
+
+  test('one that runs with nothing to read says so, and need not be read anew', async () => {
+    await using scene = await inWarehouse();
+    await scene.put(ALL);
+    for (const minutes of [0, 0.9, 1.8, 2.7, 3.6]) {
+      const run = ended(await scene.run(minutes * KEPT_MS, WAREHOUSE));
+      expect(eventsOf(run, 'rebuild_started')).toEqual([]);
+    }
+    await scene.check();
+  });
+
+  test('one that has nothing to read is read anew all the same, and goes on from there', async () => {
+    await using scene = await inWarehouse();
+    await scene.put(ALL);
+    ended(await scene.run(0, WAREHOUSE));
+    await scene.forget();
+    expect(eventsOf(ended(await scene.run(2 * KEPT_MS, WAREHOUSE)), 'rebuild_ended')).toMatchObject([{ rows: 0 }]);
+    await scene.check();
+    await scene.put(KEPT);
+    ended(await scene.run(2 * KEPT_MS + 1_000, WAREHOUSE));
+    await scene.check();
+  });
+
+  test('a gap that is recorded leads to a rebuild, once', async () => {
+    await using scene = await inWarehouse(BOTH);
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.expire(GONE, KEPT);
+    const run = ended(await scene.run(0, RECORD));
+    expect(eventsOf(run, 'rebuild_started').map(({ reason }) => reason)).toEqual(['gap', 'gap']);
+    await scene.check();
+    await expectLakeRebuilt(scene);
+    expect(eventsOf(ended(await scene.run(0)), 'rebuild_started')).toEqual([]);
+  });
+
+  test('dead letters that a rebuild finds again are not doubled, nor opened again, and new ones are kept', async () => {
+    await using scene = await inWarehouse();
+    await scene.refuse([1, 2]);
+    await scene.put(ALL);
+    ended(await scene.run(0, WAREHOUSE));
+    await rowsOf(scene.database, `UPDATE lake_dead_letters SET state = 'dropped' WHERE kafka_partition = 0`);
+    await scene.refuse([3]);
+    await scene.put(KEPT, 'newer');
+    expect(eventsOf(ended(await scene.run(2 * KEPT_MS, WAREHOUSE)), 'rebuild_ended').length).toBe(1);
+    await scene.check();
+    const letters = await rowsOf(scene.database, `SELECT state FROM lake_dead_letters ORDER BY kafka_partition, kafka_offset`);
+    expect(letters).toMatchObject([{ state: 'dropped' }, { state: 'open' }, { state: 'open' }]);
+  });
+
+  test('a period that is over is sealed when the rebuild is in, and both targets are equal', async () => {
+    await using scene = await inWarehouse({ ...BOTH, snapshot_every: 'hour' });
+    await scene.put(ALL);
+    ended(await scene.run(0));
+    await scene.eat(GONE, KEPT);
+    const run = ended(await scene.run(90 * 60_000));
+    for (const target of ['lake', 'warehouse']) {
+      const lines = run.stderr.split('\n').filter((line) => line.includes(`"target":"${target}"`));
+      const order = lines.join('\n').match(/rebuild_started|rebuild_ended|snapshot_sealed/g);
+      expect(order).toEqual(['rebuild_started', 'rebuild_ended', 'snapshot_sealed']);
+    }
+    const counts = await rowsOf(
+      scene.database,
+      `SELECT state, row_count, checksum, (SELECT COUNT(*) FROM fact_${FEED} f WHERE f.snapshot_version = s.snapshot_version) AS n
+       FROM lake_snapshots s ORDER BY snapshot_version`,
+    );
+    const { sealed } = await stateOf(scene.setup.lakePath, FEED);
+    const n = String(KEPT.length);
+    expect(counts).toMatchObject([
+      { state: 'sealed', row_count: n, checksum: sealed[0]?.checksum, n },
+      { state: 'open', n },
+    ]);
+    expect(sealed).toMatchObject([{ version: 11, rows: KEPT.length }]);
   });
 });

@@ -70,6 +70,7 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
       engine: (work) => work(connection),
       tell: () => undefined,
       refreshSchema: async () => undefined,
+      keyColumns: feed.keyFields,
       snapshots: feed.type === 'table' ? () => firstRule({ snapshotEvery: 'day', timezone: 'UTC' }) : null,
       nowMs: () => NOW_MS,
     });

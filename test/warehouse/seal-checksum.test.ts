@@ -87,6 +87,7 @@ test.each([...mysqlEngines, 'duckdb'] as const)('the lake and %s agree on a seal
     ...{ warehouse: there.warehouse, feed: feed.name, topic: feed.topic, clusterId: 'c1', signal: never, snapshots: rules },
     patience: { log, nowMs: Date.now, stop: never, waitMsMax: null },
     tables: () => ({ fact: tableOf(FEED, there.warehouse.dialect), schemaVersion: 0 }),
+    keyColumns: feed.keyFields,
     engine: (work) => work(connection),
     tell: () => undefined,
     refreshSchema: async () => undefined,

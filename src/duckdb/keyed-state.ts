@@ -2,11 +2,11 @@
 // The tables spill with the rest of the engine. Runs of winners are merged when they have grown alike, so that a long way to the
 // next publish does not rewrite everything with every batch. Invariant: the runs together are the winners of all applied batches.
 
-import { collapseSql, mergeSql } from '../duckdb/collapse.ts';
-import { type Connection, query, run } from '../duckdb/connection.ts';
-import { quoteName } from '../duckdb/sql.ts';
 import { assert } from '../errors.ts';
 import type { StagedBatch } from '../model/batch.ts';
+import { collapseSql, DELETED_COLUMN, mergeSql } from './collapse.ts';
+import { type Connection, query, run } from './connection.ts';
+import { quoteName } from './sql.ts';
 
 /** Runs one piece of DuckDB work at a time. */
 export type Engine = <T>(work: (connection: Connection) => Promise<T>) => Promise<T>;
@@ -80,6 +80,12 @@ export class KeyedState {
     return this.runs[0] ?? null;
   }
 
+  /** Winners that are no tombstones. */
+  async liveCount(): Promise<number> {
+    const delta = await this.delta();
+    return delta ? this.engine((connection) => rowsOf(connection, `${delta.table} WHERE NOT ${DELETED_COLUMN}`)) : 0;
+  }
+
   async drop({ winners, letters }: Collapsed): Promise<void> {
     await this.dropTables([winners, letters]);
   }
@@ -125,7 +131,7 @@ async function joinLetters(connection: Connection, before: EngineTable | null, m
   return { table: before.table, rows: before.rows + more.rows, bytes: before.bytes + more.bytes };
 }
 
-async function rowsOf(connection: Connection, table: string): Promise<number> {
-  const [found] = await query(connection, `SELECT count(*) AS count FROM ${table}`);
+async function rowsOf(connection: Connection, from: string): Promise<number> {
+  const [found] = await query(connection, `SELECT count(*) AS count FROM ${from}`);
   return Number(found?.['count']);
 }
