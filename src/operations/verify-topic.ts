@@ -96,7 +96,7 @@ function stageOptions(look: TopicLook, plan: () => DecodePlan | null): StageOpti
     topic: feed.topic,
     eventTime: feed.eventTime,
     highestMs: feed.type === 'table' ? () => null : null,
-    takesMemory: false,
+    takesMemory: () => false,
     newId,
     nowMs,
     decode: (work) => {

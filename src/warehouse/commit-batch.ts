@@ -102,22 +102,24 @@ function insertDimension(dialect: Dialect, dimension: DimensionTable): Insert {
 const MESSAGE = ['feed', 'topic', 'kafka_partition', 'kafka_offset'];
 const REFUSAL = ['field', 'reason', 'schema_version'];
 
-/** After a rewind the same message may be refused again. One that a rebuild finds again is left as it is: it may be closed. */
+/** After a rewind the same message may be refused again. One that a rebuild finds again stays open, or closed, as it is. */
 const insertDeadLetters = (dialect: Dialect, isWhole: boolean): Insert => ({
   table: 'lake_dead_letters',
   columns: [...MESSAGE, 'kafka_timestamp', 'kafka_key', 'value', 'headers', ...REFUSAL],
-  tail: isWhole
-    ? dialect.unlessThere({ table: 'lake_dead_letters', key: MESSAGE, id: 'id' })
-    : dialect.upsert({
-        table: 'lake_dead_letters',
-        key: MESSAGE,
-        sets: (_, incoming) => [
-          ...REFUSAL.map((name) => [name, incoming(name)] as const),
-          ['state', "'open'"],
-          ['closed_at', 'NULL'],
-        ],
-        touch: [],
-      }),
+  tail: dialect.upsert({
+    table: 'lake_dead_letters',
+    key: MESSAGE,
+    sets: (_, incoming) => [
+      ...REFUSAL.map((name) => [name, incoming(name)] as const),
+      ...(isWhole
+        ? []
+        : ([
+            ['state', "'open'"],
+            ['closed_at', 'NULL'],
+          ] as const)),
+    ],
+    touch: [],
+  }),
   at: null,
 });
 
