@@ -207,6 +207,8 @@ describe('in the warehouse', () => {
     expect(targets.sort()).toEqual(['lake', 'warehouse']);
     await scene.check();
     await expectLakeRebuilt(scene);
+    const verified = await runLake(scene.setup, ['verify', FEED, '--deep']);
+    expect([verified.code, verified.code === 0 ? '' : verified.stdout]).toEqual([0, '']);
   });
 
   test('one that runs with nothing to read says so, and need not be read anew', async () => {
