@@ -43,6 +43,8 @@ test('one killed, one leaving and one joining while a period ends', async () => 
     expect([code, stderr]).toEqual([0, expect.any(String)]);
   }
   expect(await expectSealed(one, at(3, 30))).toBe(3);
+  // Nobody took a message of the next period too early.
+  expect(Object.values(one.cuts())).toEqual([1, 2, 3].map((hour) => one.offsetsAt(at(hour))));
 }, 120_000);
 
 /** A member with a message of the next period in its hands, from a clock that is a minute behind; asleep before its transaction. */
