@@ -3,6 +3,7 @@
 import { cac } from 'cac';
 import { audit } from '../commands/audit.ts';
 import type { CommandSpec } from '../commands/command.ts';
+import { compact } from '../commands/compact.ts';
 import { type CommandContext, oneOf } from '../commands/context.ts';
 import { feeds } from '../commands/feeds.ts';
 import { ingest } from '../commands/ingest.ts';
@@ -29,7 +30,7 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, retention, feeds, audit];
+const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, retention, compact, feeds, audit];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */

@@ -91,3 +91,7 @@ export const batchIdOf = (parts: { ms: number; count: number; random: Uint8Array
 /** The batch id in a data, state or dead-letters file's name, or null: then the file is foreign (R7). */
 export const batchOfPath = (path: string): string | null =>
   /\/(?:data|state)_([0-9a-f]{28})(?:_\d+)?\.parquet$/.exec(path)?.[1] ?? null;
+
+const BATCH_MS_DIGITS = 12;
+/** When the batch of a file of ours began, by its id. */
+export const madeAtMs = (path: string): number => Number.parseInt(batchOfPath(path)?.slice(0, BATCH_MS_DIGITS) ?? '0', 16);

@@ -92,8 +92,12 @@ export async function agedScene(
       if (table) await sent.both.send(list.map((one) => message(one.id, { partition: one.id % 2, timestampMs: one.atMs })));
     }
   };
-  await send(days);
-  for (const day of table ? TABLE_DAYS : [0]) {
+  // Without a table each of them is taken in by itself, into files of its own.
+  for (const day of days) {
+    await send([day]);
+    if (!table) await drain(setup, { clockMs: NOON_MS });
+  }
+  for (const day of table ? TABLE_DAYS : []) {
     if (table)
       await sent.totals.send([1, 2, 3, 4 + day].map((one) => message(one, { partition: one % 2, timestampMs: ago(day) })));
     await drain(setup, { clockMs: ago(day) + 60_000 });

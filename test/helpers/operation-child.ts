@@ -2,12 +2,14 @@
 // the process is killed or stopped at one chosen call (LAKE_TEST_FAULT); a statement's text is its key.
 
 import { randomBytes } from 'node:crypto';
+import { compactReport } from '../../src/commands/compact.ts';
 import { retentionReport } from '../../src/commands/retention.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { LakeError } from '../../src/errors.ts';
 import { createIdSource } from '../../src/lake/ids.ts';
 import type { ObjectStore } from '../../src/lake/store.ts';
 import { createLog } from '../../src/log.ts';
+import { compactFeeds } from '../../src/operations/compact.ts';
 import { type Installation, openInstallation } from '../../src/operations/installation.ts';
 import { retainFeeds } from '../../src/operations/retention.ts';
 import type { Statement, Warehouse } from '../../src/warehouse/warehouse.ts';
@@ -78,9 +80,12 @@ try {
     lakeToChange: async () => wrapStore(await opened.lakeToChange()),
     warehouseToChange: async () => wrapWarehouse(await opened.warehouseToChange()),
   };
-  const results = await retainFeeds(installation, feeds, { dryRun });
-  process.stdout.write(JSON.stringify(retentionReport(results, { dryRun }).json));
-  const failures = results.flatMap(({ failure }) => failure ?? []);
+  const isCompact = process.argv[2] === 'compact';
+  const compacted = isCompact ? await compactFeeds(installation, feeds, { dryRun, olderThanMs: 86_400_000 }) : [];
+  const retained = isCompact ? [] : await retainFeeds(installation, feeds, { dryRun });
+  const report = isCompact ? compactReport(compacted, { dryRun }) : retentionReport(retained, { dryRun });
+  process.stdout.write(JSON.stringify(report.json));
+  const failures = [...compacted, ...retained].flatMap(({ failure }) => failure ?? []);
   for (const error of failures) write(`error: ${error.message} (${error.code})\n`);
   process.exitCode = failures[0]?.exit ?? 0;
 } catch (error) {
