@@ -19,9 +19,8 @@ export const removalProblem = (entry: Proposal): string | null => {
 /** Whether it was made of other files than `state` has. */
 export const removalConflict = (state: FeedState, wanted: Proposal): 'files' | 'snapshot' | null => {
   if (wanted.kind !== 'retain' && wanted.kind !== 'compact') return null;
-  const removed = wanted.removed.map((path) => state.files.get(path));
-  const live = removed.filter((file) => file !== undefined);
-  if (live.length !== removed.length) return 'files';
+  // Whether all of them are there is a rule for every kind.
+  const live = wanted.removed.flatMap((path) => state.files.get(path) ?? []);
   if (wanted.kind === 'compact') return isSame(live, wanted.added) ? null : 'files';
   const open = state.snapshot;
   return open !== null && live.some((file) => isOf(file, open)) ? 'snapshot' : null;

@@ -137,6 +137,7 @@ export async function agedScene(
       startLake(setup, [verb, '--json', ...args], { clockMs: NOON_MS, ...options }),
     /** Lake and warehouse as they are now, to be restored. */
     keep: async (): Promise<void> => {
+      rmSync(good, { recursive: true, force: true });
       cpSync(setup.lakePath, good, { recursive: true });
       if (table) for (const name of CHANGED) await rowsOf(database, `CREATE TABLE kept_${name} AS SELECT * FROM ${name}`);
     },

@@ -4,8 +4,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Action, agedScene, ago, dayAgo, reportOf, shown } from '../helpers/aged-scene.ts';
-import { type Fault, runLake } from '../helpers/ingest.ts';
+import { type Action, agedScene, ago, dayAgo, NOON_MS, reportOf, shown } from '../helpers/aged-scene.ts';
+import { drain, type Fault, runLake } from '../helpers/ingest.ts';
 import { globFiles, readRows, stateOf } from '../helpers/lake-rows.ts';
 
 setDefaultTimeout(120_000);
@@ -82,6 +82,18 @@ describe('a compaction', () => {
     await scene.restore();
   });
 
+  test('takes up again a day that it has compacted itself a moment ago', async () => {
+    expect((await compact()).code).toBe(0);
+    await scene.send([5]);
+    await drain(scene.setup, { clockMs: NOON_MS });
+    expect(counts(reportOf(await compact()).actions)).toEqual([`${dayAgo(5)} 2 160`]);
+    await scene.verified();
+    await scene.restore();
+    await drain(scene.setup, { clockMs: NOON_MS });
+    await scene.keep();
+    allRows = await rowsNow();
+  });
+
   test('takes a time as people write it, and nothing else', async () => {
     const bad = await runLake(scene.setup, ['compact', '--older-than', 'soon']);
     expect({ code: bad.code, said: bad.stderr.includes('--older-than is "soon"') }).toEqual({ code: 2, said: true });
@@ -142,15 +154,18 @@ describe('5: beside another', () => {
     await scene.restore();
   });
 
-  test('of two compactions each day is done by one: no row is doubled', async () => {
+  test('of two compactions each day is done by one, and the other plans again: no row is doubled', async () => {
     const sleeper = scene.start('compact', [], { clockMs: LATER_MS, fault: STOPPED });
     await sleeper.stopped();
     const other = await compact();
+    expect(await rowsNow()).toEqual(allRows);
+    await scene.send([1]);
+    await drain(scene.setup, { clockMs: NOON_MS });
     sleeper.kill('SIGCONT');
     const ended = await sleeper.ended;
     expect([ended.code, other.code]).toEqual([0, 0]);
-    expect([reportOf(ended).actions.length, reportOf(other).actions.length]).toEqual([0, 3]);
-    expect(await rowsNow()).toEqual(allRows);
+    expect(reportOf(other).actions.length).toBe(3);
+    expect(counts(reportOf(ended).actions)).toEqual([`${dayAgo(1)} 2 120`]);
     expect(await scene.idsInLake('events')).toEqual(scene.idsSince(dayAgo(50)));
     await scene.verified();
   });
