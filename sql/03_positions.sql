@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS lake_positions (
   tombstones BIGINT NOT NULL DEFAULT 0,
   retained_rows BIGINT NOT NULL DEFAULT 0 COMMENT 'of row_count, those that retention has deleted',
   retained_dead_letters BIGINT NOT NULL DEFAULT 0 COMMENT 'of dead_letters, those that retention has deleted',
+  retained_before DATE NULL COMMENT 'retention has deleted rows of days before it',
   cluster_id VARCHAR(255) COLLATE utf8mb4_bin NULL,
   schema_version INT NOT NULL DEFAULT 0,
   caught_up_at DATETIME(6) NULL COMMENT 'last seen at the end of the topic',

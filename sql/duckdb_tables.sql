@@ -86,6 +86,7 @@ CREATE TABLE IF NOT EXISTS lake_positions (
   tombstones BIGINT NOT NULL DEFAULT 0,
   retained_rows BIGINT NOT NULL DEFAULT 0,
   retained_dead_letters BIGINT NOT NULL DEFAULT 0,
+  retained_before DATE,
   cluster_id VARCHAR,
   schema_version INTEGER NOT NULL DEFAULT 0,
   caught_up_at TIMESTAMP,

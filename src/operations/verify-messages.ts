@@ -10,10 +10,13 @@ import { duckdbType } from '../model/columns.ts';
 import type { LiveFile } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
+import { dayStartMs } from '../model/snapshot.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
 import { compareRows, rowsOfRange } from '../warehouse/compared-rows.ts';
-import { isOwn } from '../warehouse/fact-table.ts';
-import { openDeadLetters } from '../warehouse/inspect.ts';
+import { keptRows } from '../warehouse/expire.ts';
+import { type FactTable, isOwn } from '../warehouse/fact-table.ts';
+import { openDeadLetters, retainedCounts } from '../warehouse/inspect.ts';
+import type { Statement } from '../warehouse/warehouse.ts';
 import { reread, type TopicLook } from './verify-topic.ts';
 import type { WarehouseLook } from './verify-warehouse.ts';
 
@@ -181,13 +184,14 @@ export async function verifyTopicInWarehouse(look: TopicLook & WarehouseLook, is
   if (fact === null) return tally.result(feed.topic, 0);
   const letters = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
   const all = fact.values.map(({ name, holds }) => `NULL::${isOwn(holds) ? 'VARCHAR' : duckdbType(holds)} AS ${quoteName(name)}`);
+  const kept = await keptOf(look, fact);
   const messages = await reread(look, async (batch) => {
     for (const range of batch.ranges) {
       const { partition, start, end } = range;
-      const inside = `kafka_partition = ${partition} AND kafka_offset >= ${start} AND kafka_offset < ${end}`;
+      const inside = `${kept ? `CAST(_day AS VARCHAR) >= ${quoteText(kept.date)} AND ` : ''}kafka_partition = ${partition} AND kafka_offset >= ${start} AND kafka_offset < ${end}`;
       // A column that was added since is NULL in rows from before.
       const wanted = `SELECT * FROM ${batch.tables.rows} WHERE ${inside} UNION ALL BY NAME (SELECT ${all.join(', ')} WHERE false)`;
-      const where = rowsOfRange(fact, range);
+      const where = both(rowsOfRange(fact, range), kept);
       const of = { warehouse, connection, fact, where, wanted, side: 'Kafka', except: letters, signal };
       const { onlyWanted, onlyFound, examples } = await compareRows(of);
       const shown = examples.map((at) => ({ at }));
@@ -197,3 +201,14 @@ export async function verifyTopicInWarehouse(look: TopicLook & WarehouseLook, is
   });
   return tally.result(feed.topic, messages);
 }
+
+/** The rows of days that retention has not begun to delete; null: all. */
+async function keptOf({ warehouse, feed, timezone, signal }: TopicLook & WarehouseLook, fact: FactTable) {
+  const retained = await retainedCounts(warehouse, { feed: feed.name, topic: feed.topic }, signal);
+  const date = [...retained.values()].reduce((most, { before }) => (before !== null && before > most ? before : most), '');
+  if (date === '') return null;
+  return { date, where: keptRows({ fact, eventTime: feed.eventTime }, { date, ms: dayStartMs(date, timezone) }) };
+}
+
+const both = (one: Statement, other: { readonly where: Statement } | null): Statement =>
+  other === null ? one : { text: `${one.text} AND ${other.where.text}`, values: [...one.values, ...other.where.values] };

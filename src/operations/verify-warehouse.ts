@@ -116,7 +116,7 @@ function checkCounts(feed: Feed, positions: Positions, counted: Counted | null):
     };
     if (counted === null) continue;
     const { held, retained } = counted;
-    const gone = retained.get(partition) ?? { rows: 0, deadLetters: 0 };
+    const gone = retained.get(partition) ?? { rows: 0, deadLetters: 0, before: null };
     if (feed.type === 'stream') compare('rows', rowsOf(held.facts) + gone.rows, totals.rows);
     compare('dead letters', rowsOf(held.deadLetters) + gone.deadLetters, totals.deadLetters);
   }

@@ -72,7 +72,7 @@ type Time = {
 };
 
 /** A row's day is that of its event time; without one, of its message (as in the lake). Each has its own condition for an index. */
-function timesOf({ fact, eventTime }: Expiring): readonly Time[] {
+function timesOf({ fact, eventTime }: Pick<Expiring, 'fact' | 'eventTime'>): readonly Time[] {
   const byMessage = fact.own.kafkaTimestamp.quoted;
   const instant = ({ ms }: Expiry): string => timeText(ms);
   const column = fact.values.find(({ name }) => name === eventTime);
@@ -86,6 +86,15 @@ function timesOf({ fact, eventTime }: Expiring): readonly Time[] {
     },
     { condition: (operator) => `${quoted} IS NULL AND ${byMessage} ${operator} ?`, bound: instant, order: byMessage },
   ];
+}
+
+/** The rows of days that are kept. */
+export function keptRows(of: Pick<Expiring, 'fact' | 'eventTime'>, expiry: Expiry): Statement {
+  const times = timesOf(of);
+  return {
+    text: `(${times.map(({ condition }) => condition('>=')).join(' OR ')})`,
+    values: times.map(({ bound }) => bound(expiry)),
+  };
 }
 
 /** From here on it is no longer compared, and whoever comes after a kill goes on with it. */
@@ -171,7 +180,11 @@ type Batches = {
   readonly batches: readonly Statement[];
 };
 
-async function deleteBatches(expiring: Expiring, { batches, ...from }: Batches, { audit, signal }: Deleting): Promise<number> {
+async function deleteBatches(
+  expiring: Expiring,
+  { batches, ...from }: Batches,
+  { expiry, audit, signal }: Deleting,
+): Promise<number> {
   const { warehouse, patiently } = expiring;
   let deleted = 0;
   for (const batch of batches) {
@@ -182,7 +195,7 @@ async function deleteBatches(expiring: Expiring, { batches, ...from }: Batches, 
       const ids = new Map([...partitions].map(([partition, rows]) => [partition, rows.map((row) => row['id'] ?? null)]));
       deleted += await patiently(() =>
         warehouse.transaction(async (tx) => {
-          const rows = await deleteByIds(tx, expiring, { ...from, ids });
+          const rows = await deleteByIds(tx, expiring, { ...from, before: expiry.date, ids });
           if (rows > 0) await addToAudit(tx, expiring, { ...audit, rowCount: rows });
           return rows;
         }, signal),
@@ -205,10 +218,13 @@ async function addToAudit(
   if (known === 0) await tx.change(auditStatement(warehouse.dialect, audit));
 }
 
-type Ids = Omit<Batches, 'batches'> & { readonly ids: ReadonlyMap<number, readonly SqlScalar[]> };
+type Ids = Omit<Batches, 'batches'> & {
+  /** The first day that is kept. */ readonly before: string;
+  readonly ids: ReadonlyMap<number, readonly SqlScalar[]>;
+};
 
 /** Of two retentions at once each counts what it deleted itself. Positions come last: a batch that is committed waits the least. */
-async function deleteByIds(tx: Tx, { feed, topic }: Expiring, { table, id, account, ids }: Ids): Promise<number> {
+async function deleteByIds(tx: Tx, { feed, topic }: Expiring, { table, id, account, before, ids }: Ids): Promise<number> {
   const counts: (readonly [partition: number, rows: number])[] = [];
   for (const [partition, list] of [...ids].sort(([a], [b]) => a - b)) {
     const marks = list.map(() => '?').join(', ');
@@ -217,8 +233,10 @@ async function deleteByIds(tx: Tx, { feed, topic }: Expiring, { table, id, accou
   for (const [partition, rows] of counts)
     if (rows > 0)
       await tx.change({
-        text: `UPDATE lake_positions SET ${account} = ${account} + ? WHERE feed = ? AND topic = ? AND kafka_partition = ?`,
-        values: [rows, feed, topic, partition],
+        text: `UPDATE lake_positions SET ${account} = ${account} + ?,
+            retained_before = GREATEST(COALESCE(retained_before, CAST(? AS DATE)), CAST(? AS DATE))
+          WHERE feed = ? AND topic = ? AND kafka_partition = ?`,
+        values: [rows, before, before, feed, topic, partition],
       });
   return counts.reduce((sum, [, rows]) => sum + rows, 0);
 }

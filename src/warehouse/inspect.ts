@@ -86,7 +86,12 @@ export async function heldInTombstones(warehouse: Warehouse, feed: string, signa
 }
 
 /** What retention has deleted of one partition. */
-export type Retained = { readonly rows: number; readonly deadLetters: number };
+export type Retained = {
+  readonly rows: number;
+  readonly deadLetters: number;
+  /** Rows of days before it, `YYYY-MM-DD`, may be gone; null: none are. */
+  readonly before: string | null;
+};
 
 /** By partition; empty in a database that was made before there was retention. */
 export async function retainedCounts(
@@ -94,14 +99,18 @@ export async function retainedCounts(
   { feed, topic }: PositionsOf,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<number, Retained>> {
-  const text = `SELECT kafka_partition, retained_rows, retained_dead_letters FROM lake_positions
+  const text = `SELECT kafka_partition, retained_rows, retained_dead_letters, CAST(retained_before AS CHAR) AS retained_before FROM lake_positions
     WHERE feed = ? AND topic = ? ORDER BY kafka_partition`;
   try {
     const rows = await warehouse.run(statement(text, [feed, topic]), signal);
     return new Map(
       rows.map((row) => [
         Number(row['kafka_partition']),
-        { rows: Number(row['retained_rows']), deadLetters: Number(row['retained_dead_letters']) },
+        {
+          rows: Number(row['retained_rows']),
+          deadLetters: Number(row['retained_dead_letters']),
+          before: row['retained_before'] == null ? null : String(row['retained_before']),
+        },
       ]),
     );
   } catch (error) {

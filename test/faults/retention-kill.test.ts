@@ -46,7 +46,7 @@ describe('killed', () => {
   test.each(STEPS)('%s', async (_, fault) => {
     const killed = await scene.run('retention', [], { fault });
     expect(killed.code).toBeNull();
-    await scene.verified();
+    await scene.verified('--deep');
     expect((await scene.run('retention')).code).toBe(0);
     await expectDone();
     await scene.verified();
