@@ -175,8 +175,8 @@ class Pipeline {
     if (!run || !this.isLive(run) || this.stopping) return;
     try {
       if (run.take(fetched, fetchedOffset)) this.consumer.leaveAlone(fetched);
-      // The rest of a response would be left to the next batch.
-      if (fetched.isLast()) this.closing.closeDue(run);
+      // The rest of a response would be left to the next batch, unless this one is full anyway.
+      if (fetched.isLast() || run.full) this.closing.closeDue(run);
     } catch (error) {
       this.failed(run, error);
     }

@@ -31,7 +31,7 @@ describe.each([...mysqlEngines])('%s', (engine) => {
     await using at = await scene(engine);
     await at.send(50);
     const lake = startLake(at.setup, ['ingest', ...toWarehouse.args]);
-    await lake.event('batch_committed', 2);
+    await lake.event('batch_committed');
     const kill = async (): Promise<void> => await at.server.stop({ signal: 'SIGKILL' });
     for (const strike of [
       // In the middle of a transaction; before COMMIT is heard; while it is worked on; after it is answered, unheard.
@@ -66,7 +66,7 @@ test('a run that is told to stop while the server hangs ends all the same, and n
   await using at = await scene('mariadb');
   await at.send(50);
   const lake = startLake(at.setup, ['ingest', ...toWarehouse.args]);
-  await lake.event('batch_committed', 2);
+  await lake.event('batch_committed');
   const struck = at.proxy.strike({ at: 'INSERT INTO `fact_totals`', when: 'before', act: at.server.pause, goesOn: true });
   await at.send(100);
   await struck;
@@ -93,7 +93,7 @@ test('positions that went back with all rows, as after a fail-over that lost tra
   for (const name of tables) await connection.query(`CREATE TABLE before_${name} AS SELECT * FROM ${name}`);
   await at.send(200);
   const lake = startLake(at.setup, ['ingest', ...toWarehouse.args]);
-  await lake.event('batch_committed', 2);
+  await lake.event('batch_committed');
   await until(async () => (await rowsOf(at.database, 'SELECT SUM(messages) AS n FROM lake_positions'))[0]?.['n'] === '500');
   // One transaction, as the replica never saw those of the meantime.
   const back = tables.map((name) => `DELETE FROM ${name}; INSERT INTO ${name} SELECT * FROM before_${name};`).join(' ');
