@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { benchCompact } from './benchmark/compact.ts';
 import { type Bench, pythonForRival, type Run, runContender } from './benchmark/contenders.ts';
 import { benchFolder, benchKafka, fillTopics } from './benchmark/kafka.ts';
 import { measure } from './benchmark/measure.ts';
@@ -23,6 +24,7 @@ async function main(): Promise<number> {
   }
   const options = readOptions(process.argv.slice(2));
   if (options.verify) return await verify();
+  if (options.compactDays !== null) return await compact(options.compactDays);
   if (!existsSync(options.lakePath)) throw new ScriptError(`${options.lakePath} is not there: run  scripts/build`);
   mkdirSync(benchFolder, { recursive: true });
   if (options.warehouseSeconds !== null) return await warehouse({ ...options, latencySeconds: options.warehouseSeconds });
@@ -48,6 +50,11 @@ const VERIFIED_FILES = [100, 1_000, 10_000];
 
 async function verify(): Promise<number> {
   process.stdout.write(`${await benchVerify(VERIFIED_FILES)}\n`);
+  return 0;
+}
+
+async function compact(days: number): Promise<number> {
+  process.stdout.write(`${await benchCompact(days)}\n`);
   return 0;
 }
 

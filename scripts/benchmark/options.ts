@@ -22,6 +22,8 @@ export type BenchOptions = {
   readonly warehouseSeconds: number | null;
   /** `lake verify` over lakes of 100, 1,000 and 10,000 files, instead of all else. */
   readonly verify: boolean;
+  /** `lake compact` over so many days of 2,880 files, instead of all else; null: not. */
+  readonly compactDays: number | null;
   /** A folder for every run's memory samples and log, or null. */
   readonly traceFolder: string | null;
   /** The binary to measure. */
@@ -35,6 +37,7 @@ export const usage = `usage: scripts/bench [--messages N] [--large-messages N] [
                      [--lake PATH] [--lake-flags "--x y"]
        scripts/bench --warehouse [--seconds N] [--rounds N] [--lake PATH]
        scripts/bench --verify
+       scripts/bench --compact [--days N]
   --messages        messages of about 150 B in each topic (default 1000000)
   --large-messages  messages of about 1 KB in each topic (default: as --messages)
   --rounds          runs of each contender on each topic, interleaved; medians are printed (default 3)
@@ -43,6 +46,7 @@ export const usage = `usage: scripts/bench [--messages N] [--large-messages N] [
   --warehouse       a changelog of 200,000 messages over 50,000 keys into a MySQL of its own, beside the same final rows sent from
                     memory, and the time from produce to SELECT at 1,000 and 5,000 messages/s, --seconds each (default 60)
   --verify          how the time of lake verify grows with a lake of 100, 1,000 and 10,000 files; needs no broker
+  --compact         lake compact over --days (default 30) of 2,880 small files each; needs no broker
   The broker is one of its own under .services/bench (kept, so that a second run need not produce again), or the one that
   KAFKA_BOOTSTRAP_SERVERS names.`;
 
@@ -58,6 +62,8 @@ export function readOptions(args: readonly string[]): BenchOptions {
       rounds: { type: 'string', default: '3' },
       warehouse: { type: 'boolean', default: false },
       verify: { type: 'boolean', default: false },
+      compact: { type: 'boolean', default: false },
+      days: { type: 'string', default: '30' },
       seconds: { type: 'string', default: '60' },
       trace: { type: 'string' },
       lake: { type: 'string', default: join(root, 'dist/lake') },
@@ -76,6 +82,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     rounds: count(values.rounds, '--rounds'),
     warehouseSeconds: values.warehouse ? count(values.seconds, '--seconds') : null,
     verify: values.verify,
+    compactDays: values.compact ? count(values.days, '--days') : null,
     traceFolder: values.trace ?? null,
     lakePath: resolve(values.lake),
     lakeFlags: values['lake-flags'].split(/\s+/).filter((flag) => flag !== ''),
