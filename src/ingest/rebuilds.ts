@@ -41,6 +41,8 @@ export class Rebuilds {
   private ends: Ends | null = null;
   private order: RebuildOrder | null = null;
   private isTold = false;
+  /** Since the last beat: Kafka was away. */
+  private isWaiting = false;
 
   constructor(options: RebuildsOptions) {
     this.options = options;
@@ -85,11 +87,35 @@ export class Rebuilds {
 
   /**
    * In quiet moments: notes that the table has caught up. Answers whether a rebuild has come due instead: it was behind for so long
-   * that it may have missed tombstones on the way.
+   * that it may have missed tombstones on the way. Kafka or a target that is away is asked again with a later beat.
    */
-  async beat({ isLast } = { isLast: false }): Promise<boolean> {
+  async beat(): Promise<boolean> {
+    const { feed, target, log } = this.options;
+    try {
+      const isDue = await this.note({ isLast: false });
+      this.isWaiting = false;
+      return isDue;
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      const { code, message: reason } = error;
+      if (!this.isWaiting) log.warn('caught_up_unsaid', { feed: feed.name, target: target.name, code, reason });
+      this.isWaiting = true;
+      return false;
+    }
+  }
+
+  /** On the way out. Kafka that is away leaves it unsaid. */
+  async noteLast(): Promise<void> {
+    try {
+      await this.note({ isLast: true });
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+    }
+  }
+
+  private async note({ isLast }: { readonly isLast: boolean }): Promise<boolean> {
     const { table, target, nowMs, signal } = this.options;
-    if (this.isRunning) return false;
+    if (this.isRunning || !table.isBegun()) return false;
     this.settings ??= await this.askSettings();
     const facts = table.facts();
     if (!isNoteDue(facts, this.settings, { nowMs: nowMs(), isLast })) return false;
@@ -101,15 +127,6 @@ export class Rebuilds {
     const { atMs } = isReached(this.ends, target) ? this.ends : before;
     if (atMs > (facts.caughtUpAtMs ?? 0)) await table.noteCaughtUp(atMs, signal);
     return false;
-  }
-
-  /** On the way out. Kafka that is away leaves it unsaid. */
-  async noteLast(): Promise<void> {
-    try {
-      await this.beat({ isLast: true });
-    } catch (error) {
-      if (!(error instanceof LakeError) || !error.retriable) throw error;
-    }
   }
 
   private async askEnds(): Promise<Ends> {
@@ -135,3 +152,7 @@ const isReached = ({ bounds }: Ends, target: Target): boolean => {
   const { positions } = target.state();
   return [...bounds].every(([partition, { low, end }]) => (positions.get(partition)?.position ?? low) >= end);
 };
+
+/** A broker that has just started does not know its topics yet; one that is really gone is noticed by those who read it. */
+const isPassing = (error: unknown): error is LakeError =>
+  error instanceof LakeError && (error.retriable || error.code === 'topic_missing');

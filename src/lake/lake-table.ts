@@ -79,6 +79,7 @@ export function openLakeTable(options: LakeTableOptions): LakeTable {
     seal: (order, signal) => table.seal(order, signal),
     rebuild: {
       facts: () => table.facts(),
+      isBegun: () => table.snapshot() !== null,
       begin: (order) => table.beginRebuild(order),
       phase: () => table.rebuildPhase(),
       noteCaughtUp: (atMs, signal) => table.noteCaughtUp(atMs, signal),

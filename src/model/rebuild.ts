@@ -71,6 +71,8 @@ export type RebuildPhase = 'none' | 'reading' | 'complete';
 export type TableRebuild = {
   /** As last seen; free. */
   facts(): TableFacts;
+  /** Whether there is something to note an instant on; free. */
+  isBegun(): boolean;
   /** From here on nothing is added to the table, as if nothing of it had been read yet, until it is replaced or all is forgotten. */
   begin(order: RebuildOrder): Promise<void>;
   phase(): RebuildPhase;

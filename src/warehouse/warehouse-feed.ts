@@ -184,6 +184,7 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
     ...(snapshots && {
       rebuild: {
         facts: () => ({ gaps, caughtUpAtMs: commits.caughtUpAtMs() }),
+        isBegun: () => commits.state().positions.size > 0,
         begin: async (order) => {
           await forgetRebuilt();
           const id = `rebuilt_${feed}_${++rebuiltCount}`;
