@@ -1,6 +1,6 @@
 // lake verify: whether Kafka, the lake, the warehouse and the dead letters agree. Exit 3 when they do not.
 
-import { EXIT, type ExitCode } from '../errors.ts';
+import { EXIT, type ExitCode, LakeError } from '../errors.ts';
 import { openInstallation } from '../operations/installation.ts';
 import { type FeedVerdict, verifyFeeds } from '../operations/verify.ts';
 import type { CommandSpec } from './command.ts';
@@ -17,16 +17,21 @@ export const verify: CommandSpec = {
 async function run(context: CommandContext): Promise<ExitCode> {
   const config = configOf(context);
   const feeds = chosenFeeds(config, context.args);
-  const { log, nowMs, newId, abort: signal } = context;
+  const { log, nowMs, newId, stop, abort } = context;
+  const signal = AbortSignal.any([stop, abort]);
   await using installation = openInstallation({ config, log, nowMs, newId, signal });
   const verdicts = await verifyFeeds(installation, feeds, { deep: context.flags.has('deep'), read: () => undefined });
   context.print({ table: tableOf(verdicts), json: jsonOf(verdicts) });
-  return verdicts.every(({ ok }) => ok) ? EXIT.done : EXIT.no;
+  if (stop.aborted) throw new LakeError('aborted', 'the check was ended before it had looked at everything');
+  const failures = verdicts.flatMap(({ failure }) => failure ?? []);
+  for (const failure of failures) context.tell(failure);
+  // What cannot be asked is no answer, whatever was found elsewhere.
+  return failures[0]?.exit ?? (verdicts.every(({ ok }) => ok) ? EXIT.done : EXIT.no);
 }
 
 function tableOf(verdicts: readonly FeedVerdict[]) {
-  const rows = verdicts.flatMap(({ feed, checks }) =>
-    checks.flatMap(({ check, target, findings, notes, detail }) => [
+  const rows = verdicts.flatMap(({ feed, checks, failure }) => [
+    ...checks.flatMap(({ check, target, findings, notes, detail }) => [
       ...(findings.length === 0 ? [[feed, target, check, 'ok', detail]] : []),
       ...findings.flatMap(({ what, todo }) => [
         [feed, target, check, 'WRONG', what],
@@ -34,14 +39,15 @@ function tableOf(verdicts: readonly FeedVerdict[]) {
       ]),
       ...notes.map((note) => [feed, target, check, 'note', note]),
     ]),
-  );
+    ...(failure === null ? [] : [[feed, '', '', 'UNKNOWN', failure.message]]),
+  ]);
   const titles = ['feed', 'target', 'check', 'result', 'detail'];
   return { columns: titles.map((title) => ({ title })), rows };
 }
 
 const jsonOf = (verdicts: readonly FeedVerdict[]) => ({
   ok: verdicts.every(({ ok }) => ok),
-  feeds: verdicts.map(({ feed, ok, checks, totals }) => ({
+  feeds: verdicts.map(({ feed, ok, checks, totals, failure }) => ({
     feed,
     ok,
     checks: checks.map(({ check, target, findings, notes, detail }) => ({
@@ -52,6 +58,7 @@ const jsonOf = (verdicts: readonly FeedVerdict[]) => ({
       findings: findings.map(({ place, kind, what, todo }) => ({ place, kind, what, do: todo })),
       notes,
     })),
+    error: failure && { code: failure.code, message: failure.message },
     totals: Object.fromEntries(
       Object.entries(totals).map(([target, { messages, rows, deadLetters, tombstones }]) => [
         target,

@@ -10,6 +10,7 @@ import { type Prepared, prepareAll } from './statement.ts';
 export async function lockDown(connection: Connection, paths: readonly string[]): Promise<void> {
   await run(connection, `SET allowed_paths = [${paths.map(quoteText).join(', ')}]`);
   await run(connection, 'SET autoload_known_extensions = false');
+  await run(connection, 'SET allow_persistent_secrets = false');
   await run(connection, 'SET enable_external_access = false');
   await run(connection, 'SET lock_configuration = true');
 }

@@ -75,15 +75,14 @@ const nextCheckpoint = (version: number): number => version - (version % CHECKPO
 type Read = { readonly entries: readonly LogEntry[]; readonly atEnd: boolean; readonly damage: Damage | null };
 
 async function readUpTo(store: ObjectStore, { feed, version }: FeedState, last: number): Promise<Read> {
+  const versions = Array.from({ length: last - version }, (_, index) => version + 1 + index);
+  const reads = await Promise.allSettled(versions.map((one) => readEntry(store, feed, one)));
   const entries: LogEntry[] = [];
-  for (let next = version + 1; next <= last; next += 1) {
-    try {
-      const entry = await readEntry(store, feed, next);
-      if (entry === null) return { entries, atEnd: true, damage: null };
-      entries.push(entry);
-    } catch (error) {
-      return { entries, atEnd: true, damage: damageOf(error, entryPath(feed, next)) };
-    }
+  for (const [index, read] of reads.entries()) {
+    const file = entryPath(feed, versions[index] ?? 0);
+    if (read.status === 'rejected') return { entries, atEnd: true, damage: damageOf(read.reason, file) };
+    if (read.value === null) return { entries, atEnd: true, damage: null };
+    entries.push(read.value);
   }
   return { entries, atEnd: false, damage: null };
 }
@@ -118,7 +117,11 @@ function createTally() {
   const stretches = new Map<number, SchemaStretch[]>();
   const schemas = new Map<number, LogSchema>();
   let retainedRows = 0;
+  const fenced = new Set<string>();
   const count = (entry: LogEntry): void => {
+    // Void: what a writer says after its fence (R7).
+    if (fenced.has(entry.writer)) return;
+    if (entry.fence) fenced.add(entry.fence.writer);
     for (const path of entry.removed) {
       const file = dataFiles.get(path);
       dataFiles.delete(path);

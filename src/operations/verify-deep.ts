@@ -11,7 +11,7 @@ import { type FeedState, liveFiles } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import type { SnapshotName } from '../model/snapshot.ts';
 import { compareRows, rowsOfSnapshot } from '../warehouse/compared-rows.ts';
-import { sealedSnapshots } from '../warehouse/inspect.ts';
+import { openDeadLetters, sealedSnapshots } from '../warehouse/inspect.ts';
 import { snapshotTotalsOf } from '../warehouse/seal.ts';
 import { unlessDamaged } from './verify-snapshots.ts';
 import type { WarehouseLook } from './verify-warehouse.ts';
@@ -40,13 +40,14 @@ export async function verifyContent({ store, state, read }: DeepLook): Promise<C
       place: file.path,
       kind: 'sha256',
       what: `${file.path} is not what was written: its SHA-256 is ${sha256.slice(0, 12)}…, the log says ${file.sha256.slice(0, 12)}…`,
-      todo: `restore it from a backup (log version ${file.version}), or take the feed in again from there with  lake rewind`,
+      todo: `restore it from a backup (log version ${file.version}), or take the feed in again from Kafka under a new feed_name`,
     });
   }
   return { check: 'content', target: 'lake', findings, notes: [], detail: `SHA-256 of ${files.length} files, ${bytes} bytes` };
 }
 
 const nameOf = ({ date, version }: SnapshotName): string => `${date}/${version}`;
+const LETTERS_MAX = 10_000;
 const RESTORE = 'nothing changes a sealed snapshot but retention: restore it from a backup, or from the other target';
 
 /** `key`: of the table, by the schema that is pinned. */
@@ -97,6 +98,7 @@ export async function verifySealedInWarehouse({ warehouse, feed, fact, signal }:
 export async function compareSealed(look: DeepLook & WarehouseLook): Promise<CheckResult> {
   const { store, connection, state, warehouse, feed, fact, signal } = look;
   const findings: Finding[] = [];
+  const except = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
   const others = new Map((await sealedSnapshots(warehouse, feed.name, signal)).map((one) => [nameOf(one), one]));
   let compared = 0;
   for (const sealed of state.sealed) {
@@ -110,7 +112,7 @@ export async function compareSealed(look: DeepLook & WarehouseLook): Promise<Che
       where: rowsOfSnapshot(fact, sealed),
       side: 'lake',
       wanted,
-      except: new Set<string>(),
+      except,
       signal,
     };
     const difference = await unlessDamaged(() => compareRows(of));

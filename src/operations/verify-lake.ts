@@ -125,7 +125,7 @@ const found = (file: LiveFile, kind: string, what: string): Finding => ({
   place: file.path,
   kind,
   what: `${file.path} ${kind === 'missing' ? 'is not there: ' : ''}${what}`,
-  todo: `restore it from a backup (log version ${file.version}), or take the feed in again from there with  lake rewind`,
+  todo: `restore it from a backup (log version ${file.version}), or take the feed in again from Kafka under a new feed_name`,
 });
 
 function footerProblem(

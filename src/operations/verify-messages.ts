@@ -1,73 +1,36 @@
-// What the topic says, beside what the targets hold: rows and dead letters of streams, winners of tables (DESIGN §7, verify --deep).
-// Holes that Kafka made are no fault: what it no longer has is not looked for, and what log compaction took is counted as a note.
-
-import { collapseSql, DELETED_COLUMN, mergeSql } from '../duckdb/collapse.ts';
-import { type Connection, query, run } from '../duckdb/connection.ts';
+import { run } from '../duckdb/connection.ts';
 import { parquetScan, quoteName, quoteNames, quoteText } from '../duckdb/sql.ts';
 import { resolveFile } from '../lake/resolve-file.ts';
 import type { StagedBatch } from '../model/batch.ts';
 import { duckdbType } from '../model/columns.ts';
 import type { LiveFile } from '../model/feed-state.ts';
-import type { CheckResult, Finding } from '../model/findings.ts';
+import type { CheckResult } from '../model/findings.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import { dayStartMs } from '../model/snapshot.ts';
-import { publishedFiles } from '../model/snapshot-files.ts';
 import { compareRows, rowsOfRange } from '../warehouse/compared-rows.ts';
 import { keptRows } from '../warehouse/expire.ts';
 import { type FactTable, isOwn } from '../warehouse/fact-table.ts';
 import { openDeadLetters, retainedCounts } from '../warehouse/inspect.ts';
 import type { Statement } from '../warehouse/warehouse.ts';
-import { reread, type TopicLook } from './verify-topic.ts';
+import { foldForWarehouse, foldTable } from './verify-fold.ts';
+import { addRows, createTally, type Tally } from './verify-tally.ts';
+import { type Reread, reread, type TopicLook } from './verify-topic.ts';
 import type { WarehouseLook } from './verify-warehouse.ts';
 
-const TODO = 'look at one of them with  lake trace, then take the feed in again from there with  lake rewind';
-const EXAMPLES_MAX = 3;
 const LETTERS_MAX = 100_000;
 const FOUND = 'verify_rows';
-
-/** Adds up what batches differ in. */
-function createTally(target: CheckResult['target'], isCompacted: boolean) {
-  const counts = new Map<string, { count: number; examples: string[] }>();
-  const add = (kind: string, rows: readonly { readonly at: string }[], count = rows.length): void => {
-    if (count === 0) return;
-    const known = counts.get(kind) ?? { count: 0, examples: [] };
-    known.count += count;
-    known.examples.push(...rows.slice(0, EXAMPLES_MAX - known.examples.length).map(({ at }) => at));
-    counts.set(kind, known);
-  };
-  const result = (topic: string, messages: number): CheckResult => {
-    const findings: Finding[] = [];
-    const notes: string[] = [];
-    for (const [kind, { count, examples }] of counts) {
-      const what = `${count} ${WORDS[kind] ?? kind} (${examples.join(', ')})`;
-      // Log compaction takes messages whose rows stay.
-      if (kind === 'unknown' && isCompacted) notes.push(what);
-      else findings.push({ place: topic, kind, what, todo: TODO });
-    }
-    return { check: 'topic', target, findings, notes, detail: `${messages} messages of ${topic} read again` };
-  };
-  return { add, result };
-}
-
-const WORDS: Readonly<Record<string, string>> = {
-  missing: 'messages of the topic are not there',
-  differs: 'rows have other values than their messages',
-  doubled: 'messages are there more than once',
-  unknown: 'rows are of offsets at which Kafka has no message',
-  letters: 'dead letters are missing, or too many',
-  undeleted: 'keys are there that a tombstone deleted',
-};
-
-type Tally = ReturnType<typeof createTally>;
 
 /** `isCompacted`: the topic is subject to log compaction. */
 export async function verifyTopic(look: TopicLook, isCompacted: boolean): Promise<CheckResult> {
   const tally = createTally('lake', isCompacted);
-  const messages = look.feed.type === 'table' ? await foldTable(look, tally) : await readStream(look, tally);
-  return tally.result(look.feed.topic, messages);
+  const read =
+    look.feed.type === 'table'
+      ? await foldTable(look, { tally, isCompacted, letters: (batch) => compareLetters(look, batch, tally) })
+      : await readStream(look, tally);
+  return tally.result(look.feed.topic, read);
 }
 
-const readStream = (look: TopicLook, tally: Tally): Promise<number> =>
+const readStream = (look: TopicLook, tally: Tally): Promise<Reread> =>
   reread(look, async (batch, plan) => {
     const names = quoteNames(plan.columns.map(({ name }) => name).filter((name) => name !== '_day'));
     const { connection } = look;
@@ -76,7 +39,7 @@ const readStream = (look: TopicLook, tally: Tally): Promise<number> =>
     const kept = retained === '' ? '' : `WHERE CAST(_day AS VARCHAR) NOT IN (${retained})`;
     const wanted = `SELECT ${names} FROM ${batch.tables.rows}`;
     const found = `SELECT ${names} FROM ${FOUND}`;
-    const add = async (kind: string, sql: string): Promise<void> => tally.add(kind, await coordinates(connection, sql));
+    const add = (kind: string, sql: string): Promise<void> => addRows(connection, tally, { kind, sql });
     await add(
       'missing',
       `SELECT * FROM (SELECT * FROM ${batch.tables.rows} ${kept}) w ANTI JOIN ${FOUND} f USING (kafka_partition, kafka_offset)`,
@@ -123,69 +86,21 @@ async function compareLetters(look: TopicLook, batch: StagedBatch, tally: Tally)
   await holdFound(look, batch, { kind: 'dead_letters', columns: letters, empty: batch.tables.deadLetters });
   const staged = `SELECT ${letters} FROM ${batch.tables.deadLetters}`;
   const found = `SELECT ${letters} FROM ${FOUND}`;
-  const either = `((${staged}) EXCEPT ALL (${found})) UNION ALL ((${found}) EXCEPT ALL (${staged}))`;
-  tally.add('letters', await coordinates(look.connection, `SELECT * FROM (${either})`));
-}
-
-async function coordinates(connection: Connection, sql: string): Promise<{ at: string }[]> {
-  const rows = await query(
-    connection,
-    `SELECT kafka_partition || ':' || kafka_offset AS at FROM (${sql}) ORDER BY kafka_partition, kafka_offset`,
-  );
-  return rows.map((row) => ({ at: String(row['at']) }));
-}
-
-/** The winner of each key in what Kafka has, beside the rows of the open snapshot. */
-async function foldTable(look: TopicLook, tally: Tally): Promise<number> {
-  const { connection, feed, store, state } = look;
-  let delta: string | null = null;
-  let count = 0;
-  const messages = await reread(look, async (batch) => {
-    const [winners, merged] = [`verify_winners`, `verify_delta_${count++}`];
-    const { rows, tombstones } = batch.tables;
-    await run(connection, collapseSql({ into: winners, rows, tombstones, keyColumns: feed.keyFields }));
-    await run(connection, mergeSql({ into: merged, delta, winners, keyColumns: feed.keyFields }));
-    await run(connection, `DROP TABLE ${winners}`);
-    if (delta !== null) await run(connection, `DROP TABLE ${delta}`);
-    delta = merged;
-    await compareLetters(look, batch, tally);
-  });
-  const files = state.snapshot && publishedFiles(state.files.values(), state.snapshot);
-  const key = files && (await resolveFile(store, state.feed, files.data));
-  if (delta === null || !key) return messages;
-  const found = parquetScan([store.localPath(key)]);
-  const keys = feed.keyFields.map((name) => `w.${quoteName(name)} = f.${quoteName(name)}`).join(' AND ');
-  // Effective timestamps are running maxima: they can be told again only from a partition's first message on.
-  const isWhole = [...state.positions].every(([partition, { start }]) => (look.bounds.get(partition)?.low ?? 0n) <= start);
-  const columns = await columnsOf(connection, delta, found, isWhole);
-  const live = `(SELECT * FROM ${delta} WHERE NOT ${DELETED_COLUMN})`;
-  const add = async (kind: string, sql: string): Promise<void> => tally.add(kind, await coordinates(connection, sql));
-  await add('missing', `SELECT w.* FROM ${live} w ANTI JOIN ${found} f ON ${keys}`);
-  const same = `(SELECT ${columns} FROM ${live}) EXCEPT ALL (SELECT ${columns} FROM ${found})`;
-  await add('differs', `SELECT w.* FROM (${same}) w SEMI JOIN ${found} f ON ${keys}`);
-  await add('undeleted', `SELECT f.* FROM ${found} f SEMI JOIN (SELECT * FROM ${delta} WHERE ${DELETED_COLUMN}) w ON ${keys}`);
-  if (isWhole) await add('unknown', `SELECT f.* FROM ${found} f ANTI JOIN ${delta} w ON ${keys}`);
-  await run(connection, `DROP TABLE ${delta}`);
-  return messages;
-}
-
-/** Those that both have. */
-async function columnsOf(connection: Connection, delta: string, found: string, isWhole: boolean): Promise<string> {
-  const names = async (of: string): Promise<string[]> =>
-    (await query(connection, `DESCRIBE SELECT * FROM ${of}`)).map((row) => String(row['column_name']));
-  const there = new Set(await names(found));
-  return quoteNames((await names(delta)).filter((name) => there.has(name) && (isWhole || name !== 'kafka_timestamp')));
+  const add = (kind: string, sql: string): Promise<void> => addRows(look.connection, tally, { kind, sql });
+  await add('letters', `SELECT * FROM ((${staged}) EXCEPT ALL (${found}))`);
+  await add('letters_surplus', `SELECT * FROM ((${found}) EXCEPT ALL (${staged}))`);
 }
 
 /** A stream's rows in the warehouse, beside what Kafka has of its offsets. */
 export async function verifyTopicInWarehouse(look: TopicLook & WarehouseLook, isCompacted: boolean): Promise<CheckResult> {
   const { warehouse, connection, fact, feed, signal } = look;
   const tally = createTally('warehouse', isCompacted);
-  if (fact === null) return tally.result(feed.topic, 0);
+  if (fact === null) return tally.result(feed.topic, { messages: 0, cutShort: [] });
+  if (feed.type === 'table') return await foldForWarehouse({ ...look, fact }, { tally, isCompacted });
   const letters = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
   const all = fact.values.map(({ name, holds }) => `NULL::${isOwn(holds) ? 'VARCHAR' : duckdbType(holds)} AS ${quoteName(name)}`);
   const kept = await keptOf(look, fact);
-  const messages = await reread(look, async (batch) => {
+  const read = await reread(look, async (batch) => {
     for (const range of batch.ranges) {
       const { partition, start, end } = range;
       const inside = `${kept ? `CAST(_day AS VARCHAR) >= ${quoteText(kept.date)} AND ` : ''}kafka_partition = ${partition} AND kafka_offset >= ${start} AND kafka_offset < ${end}`;
@@ -199,7 +114,7 @@ export async function verifyTopicInWarehouse(look: TopicLook & WarehouseLook, is
       else tally.add('unknown', shown, onlyFound);
     }
   });
-  return tally.result(feed.topic, messages);
+  return tally.result(feed.topic, read);
 }
 
 /** The rows of days that retention has not begun to delete; null: all. */

@@ -38,7 +38,7 @@ export async function verifySnapshots(look: SnapshotsLook): Promise<CheckResult>
 const nameOf = ({ date, version }: SnapshotName): string => `${date}/${version}`;
 const LETTERS_MAX = 10_000;
 const DIFFERS =
-  'lake and warehouse hold the same messages: one of them was changed by hand. Compare with  lake trace, then  lake rewind';
+  'lake and warehouse hold the same messages: one of them was changed by hand. Compare with  lake trace, and restore it from a backup';
 
 /** Unequal positions are no fault: one of the two is behind. */
 async function compareOpen(look: SnapshotsLook, findings: Finding[], notes: string[]): Promise<string> {
@@ -98,7 +98,10 @@ export async function unlessDamaged<T extends object>(work: () => Promise<T>): P
     return await work();
   } catch (error) {
     if (!(error instanceof LakeError) || error.code !== 'engine_failed') throw error;
-    return error.cause instanceof Error ? (error.cause.message.split('\n')[0] ?? '') : error.message;
+    const words = error.cause instanceof Error ? (error.cause.message.split('\n')[0] ?? '') : error.message;
+    // Too little memory or room to spill is no damage.
+    if (/out of memory|no space left|failed to offload|could not allocate/i.test(words)) throw error;
+    return words;
   }
 }
 
@@ -121,16 +124,21 @@ async function compareSealed(look: SnapshotsLook, findings: Finding[], notes: st
   const open = await openSnapshot(warehouse, feed.name, signal);
   const expiring = await expiringSnapshots(warehouse, feed.name, signal);
   if (expiring.size > 0) notes.push(`retention has begun to delete ${[...expiring].join(', ')} in the warehouse`);
+  const oldest = [...inWarehouse.values(), ...(open ? [open] : [])].sort(compareNames)[0];
+  let before = 0;
+  const letters = await openDeadLetters(warehouse, feed.name, { countMax: 1, signal });
   const find = (name: string, kind: string, what: string): void =>
     void findings.push({ place: `snapshot ${name}`, kind, what, todo: DIFFERS });
   for (const sealed of state.sealed) {
     const name = nameOf(sealed);
     const other = inWarehouse.get(name);
-    if (other) compareOne(name, { sealed, other }, { find, notes });
-    // A target that is behind has not met this cut yet.
+    if (other) compareOne(name, { sealed, other }, { find, notes, areSome: letters.size > 0 });
+    // The warehouse began later than the lake; one that is behind has not met this cut yet.
+    else if (oldest === undefined || compareNames(sealed, oldest) < 0) before += 1;
     else if (open !== null && compareNames(open, sealed) > 0 && !expiring.has(name))
       find(name, 'missing', `sealed snapshot ${name} of the lake is not in the warehouse`);
   }
+  if (before > 0) notes.push(`${before} sealed snapshots of the lake are from before the warehouse had its first one`);
   for (const [name, { rows }] of inWarehouse) {
     const is = held.get(name) ?? 0;
     if (is !== rows) find(name, 'rows', `snapshot ${name} has ${is} rows in the warehouse, it was sealed with ${rows}`);
@@ -139,9 +147,14 @@ async function compareSealed(look: SnapshotsLook, findings: Finding[], notes: st
 }
 
 type Pair = { readonly sealed: SealedSnapshot; readonly other: SealedRow };
-type Told = { readonly find: (name: string, kind: string, what: string) => void; readonly notes: string[] };
+type Told = {
+  readonly find: (name: string, kind: string, what: string) => void;
+  readonly notes: string[];
+  /** Whether the warehouse has open dead letters: keys of theirs may have an older row there. */
+  readonly areSome: boolean;
+};
 
-function compareOne(name: string, { sealed, other }: Pair, { find, notes }: Told): void {
+function compareOne(name: string, { sealed, other }: Pair, { find, notes, areSome }: Told): void {
   const positions = JSON.stringify(
     Object.fromEntries([...sealed.positions].sort(([a], [b]) => a - b).map(([partition, at]) => [partition, String(at)])),
   );
@@ -149,7 +162,9 @@ function compareOne(name: string, { sealed, other }: Pair, { find, notes }: Told
     notes.push(`snapshot ${name} was cut at other offsets in the two targets (${positions} and ${other.positions})`);
     return;
   }
-  if (sealed.rows !== other.rows)
+  if (areSome && (sealed.rows !== other.rows || sealed.checksum !== other.checksum))
+    notes.push(`snapshot ${name} has other rows in the two targets, and the warehouse has open dead letters`);
+  else if (sealed.rows !== other.rows)
     find(name, 'rows_differ', `snapshot ${name} has ${sealed.rows} rows in the lake, ${other.rows} in the warehouse`);
   else if (sealed.checksum !== other.checksum)
     find(

@@ -3,7 +3,7 @@
 
 import type { KafkaPeek } from '../broker/peek.ts';
 import type { Bounds } from '../broker/watermarks.ts';
-import { assert } from '../errors.ts';
+import { assert, LakeError } from '../errors.ts';
 import { type DecodePlan, decodePlan } from '../ingest/decode.ts';
 import { pinnedFields } from '../ingest/feed-schema.ts';
 import { Stage, type StageOptions } from '../ingest/stage.ts';
@@ -22,6 +22,8 @@ export type TopicLook = DeepLook & {
   readonly bounds: ReadonlyMap<number, Bounds>;
   /** Where to read up to: the positions of the target that is looked at. */
   readonly positions: ReadonlyMap<number, Offset>;
+  /** Where the target began. */
+  readonly starts: ReadonlyMap<number, Offset>;
   readonly timezone: string;
   readonly newId: () => string;
   readonly nowMs: () => number;
@@ -35,11 +37,18 @@ const BYTES_MAX = 32 * 1024 * 1024;
 /** A piece of a partition that one schema committed, as far as Kafka still has it. */
 type Piece = SchemaStretch & { readonly partition: number };
 
-/** Hands over each batch, whose tables are gone afterwards. Returns how many messages there were. */
-export async function reread(look: TopicLook, compare: (batch: StagedBatch, plan: DecodePlan) => Promise<void>): Promise<number> {
+export type Reread = {
+  readonly messages: number;
+  /** Pieces that were not read to their end, and why. */
+  readonly cutShort: readonly string[];
+};
+
+/** Hands over each batch, whose tables are gone afterwards. */
+export async function reread(look: TopicLook, compare: (batch: StagedBatch, plan: DecodePlan) => Promise<void>): Promise<Reread> {
   const { feed, peek, signal } = look;
   let plan: DecodePlan | null = null;
   let messages = 0;
+  const cutShort: string[] = [];
   const stage = new Stage(stageOptions(look, () => plan));
   const flush = async (): Promise<void> => {
     const closed = await stage.close();
@@ -55,7 +64,7 @@ export async function reread(look: TopicLook, compare: (batch: StagedBatch, plan
     plan = planOf(look, piece.schemaVersion);
     let position: bigint = piece.start;
     const { partition, start, end } = piece;
-    await peek.read({ topic: feed.topic, partition, from: start, end }, async (fetched) => {
+    const ended = await peek.read({ topic: feed.topic, partition, from: start, end }, async (fetched) => {
       position = stage.take(fetched, position, null, { offset: end, beforeMs: null });
       const facts = stage.facts();
       if (facts.messages >= MESSAGES_MAX || facts.bytes >= BYTES_MAX) await flush();
@@ -63,8 +72,12 @@ export async function reread(look: TopicLook, compare: (batch: StagedBatch, plan
     });
     // The next piece need not begin where this one ends.
     await flush();
+    if (signal.aborted) throw new LakeError('aborted', 'the check was ended before it had looked at everything');
+    if (ended === 'expired')
+      cutShort.push(`Kafka deleted offsets of partition ${partition} from ${position} on while they were read`);
+    else if (ended !== 'read') cutShort.push(`partition ${partition} gave nothing but aborted messages from ${position} on`);
   }
-  return messages;
+  return { messages, cutShort };
 }
 
 /** A message that no schema was known for is a dead letter, and stays one. */

@@ -76,7 +76,7 @@ async function readHeld({ warehouse, feed, fact, signal }: WarehouseLook): Promi
 }
 
 const BY_HAND =
-  'somebody changed lake_positions or the table by hand: restore both from the same backup, or  lake rewind  the feed';
+  'somebody changed lake_positions or the table by hand: restore both from the same backup, or take the feed in again from Kafka under a new feed_name';
 
 function checkBeyond(positions: Positions, held: AllHeld): CheckResult {
   const findings: Finding[] = [];
@@ -158,7 +158,7 @@ async function checkRegistry({ warehouse, feed, signal }: WarehouseLook): Promis
 }
 
 function rowFindings(table: string, row: Row | null, wanted: GovernanceValues): Finding[] {
-  const todo = 'write feeds.json to the registry with  lake feeds sync, or correct feeds.json';
+  const todo = 'correct the row, or feeds.json, which is the source';
   if (row === null) return [{ place: table, kind: 'missing', what: `${table} has no row of this feed`, todo }];
   return Object.entries(wanted).flatMap(([column, value]) => {
     const [is, should] = [textOf(row[column]), textOf(value)];

@@ -8,16 +8,20 @@ import { topicSettings } from '../broker/topic-settings.ts';
 import { clusterId, groupOffsets, topicBounds } from '../broker/watermarks.ts';
 import { type Connection, openDatabase } from '../duckdb/connection.ts';
 import type { KeyColumn } from '../duckdb/snapshot-checksum.ts';
+import { type ErrorCode, LakeError } from '../errors.ts';
 import { pinnedFields } from '../ingest/feed-schema.ts';
 import type { TargetName } from '../ingest/target.ts';
-import type { WholeLog } from '../lake/read-whole-log.ts';
+import type { SchemaStretch, WholeLog } from '../lake/read-whole-log.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
 import { type CheckResult, surviving } from '../model/findings.ts';
 import type { RangeCounts } from '../model/log-entry.ts';
-import type { Offset } from '../model/offsets.ts';
+import { later, type Offset, toOffset } from '../model/offsets.ts';
 import { factTable } from '../warehouse/fact-table.ts';
+import { gapsOf } from '../warehouse/inspect.ts';
+import type { Warehouse } from '../warehouse/warehouse.ts';
 import type { Installation } from './installation.ts';
+import { readWarehouse } from './positions.ts';
 import { compareSealed, type DeepLook, verifyContent, verifySealedInLake, verifySealedInWarehouse } from './verify-deep.ts';
 import { checkKafka } from './verify-kafka.ts';
 import { verifyLake } from './verify-lake.ts';
@@ -31,13 +35,15 @@ export type FeedVerdict = {
   readonly checks: readonly CheckResult[];
   /** What was committed, by target. */
   readonly totals: Readonly<Partial<Record<TargetName, RangeCounts>>>;
+  /** What could not be asked, so that not all was looked at; null: everything was. */
+  readonly failure: LakeError | null;
 };
 
-type Look = { readonly checks: readonly CheckResult[]; readonly totals: FeedVerdict['totals'] };
+type Look = Omit<FeedVerdict, 'feed' | 'ok'>;
 
 const MEMORY_BYTES_MAX = 256 * 1024 * 1024;
 
-/** Throws when Kafka, the lake or the warehouse is out of reach: then nothing can be said. */
+/** What is out of reach is told with the feed, and the others are looked at all the same. */
 export async function verifyFeeds(
   installation: Installation,
   feeds: readonly Feed[],
@@ -51,9 +57,11 @@ export async function verifyFeeds(
     for (const feed of feeds) {
       const first = await look(installation, feed, { connection, deep, read });
       // A running ingest moves things between two reads: what is found again is so.
-      const again = first.checks.every(isGood) ? first : await look(installation, feed, { connection, deep, read });
+      const isWell = first.checks.every(isGood);
+      if (!isWell) await installation.renew();
+      const again = isWell ? first : await look(installation, feed, { connection, deep, read });
       const checks = again.checks.map((one) => surviving(first.checks, one));
-      verdicts.push({ feed: feed.name, ok: checks.every(isGood), checks, totals: again.totals });
+      verdicts.push({ ...again, feed: feed.name, ok: again.failure === null && checks.every(isGood), checks });
     }
     return verdicts;
   } finally {
@@ -65,32 +73,88 @@ const isGood = ({ findings }: CheckResult): boolean => findings.length === 0;
 
 type Looking = { readonly connection: Connection; readonly deep: boolean; readonly read: (bytes: number) => void };
 
-async function look(installation: Installation, feed: Feed, { connection, deep, read }: Looking): Promise<Look> {
-  const { nowMs } = installation;
+async function look(installation: Installation, feed: Feed, looking: Looking): Promise<Look> {
+  const checks: CheckResult[] = [];
+  let totals: FeedVerdict['totals'] = {};
+  try {
+    // Before the positions, which are ahead of them and only grow.
+    const groups = await readGroups(installation, feed);
+    const { log, ...inLake } = await lookAtLake(installation, feed, { ...looking, groups });
+    checks.push(...inLake.checks);
+    totals = inLake.totals;
+    if (feed.destination === 'data_lake') return { checks, totals, failure: null };
+    const there = (server: Warehouse) => lookAtWarehouse(installation, feed, { ...looking, groups, log, server });
+    const inWarehouse = await readWarehouse(installation, there, null);
+    checks.push(...(inWarehouse?.checks ?? [NOT_THERE]));
+    if (inWarehouse) totals = { ...totals, warehouse: inWarehouse.totals };
+    return { checks, totals, failure: null };
+  } catch (error) {
+    if (!(error instanceof LakeError) || !CANNOT_ASK.includes(error.code)) throw error;
+    return { checks, totals, failure: error };
+  }
+}
+
+const CANNOT_ASK: readonly ErrorCode[] = [
+  'kafka_unreachable',
+  'kafka_refused',
+  'topic_missing',
+  'warehouse_unreachable',
+  'warehouse_refused',
+  'warehouse_failed',
+];
+
+const NOT_THERE: CheckResult = {
+  check: 'columns',
+  target: 'warehouse',
+  findings: [],
+  notes: ['the warehouse has no tables of lake yet: lake ingest makes them'],
+  detail: 'nothing is there yet',
+};
+
+type Groups = Readonly<Record<TargetName, ReadonlyMap<number, Offset>>>;
+
+async function readGroups({ config, kafka }: Installation, { topic }: Feed): Promise<Groups> {
+  const admin = await kafka();
+  const of = (groupId: string) => groupOffsets(admin, config.kafka, { groupId, topic });
+  return { lake: await of(config.kafka.groupId), warehouse: await of(config.kafka.warehouseGroupId) };
+}
+
+type Half = Looking & { readonly groups: Groups };
+
+async function lookAtLake(installation: Installation, feed: Feed, { connection, deep, read, groups }: Half) {
   const store = await installation.lake();
-  const { log, results } = await verifyLake({ store, connection, feed: feed.name, nowMs: nowMs() });
+  const { log, results } = await verifyLake({ store, connection, feed: feed.name, nowMs: installation.nowMs() });
   const { state } = log;
+  if (feed.destination === 'data_warehouse') return { log, checks: results.filter(({ check }) => check === 'log'), totals: {} };
   const inside: DeepLook = { store, connection, state, read };
-  const lake = feed.destination === 'data_warehouse' ? null : state;
-  const checks: CheckResult[] = lake
-    ? [...results, await kafkaCheck(installation, feed, { target: 'lake', ...positionsOf(lake), clusterId: lake.clusterId })]
-    : results.filter(({ check }) => check === 'log');
-  if (lake && deep) checks.push(await verifyContent(inside));
-  if (lake && deep) checks.push(await topicCheck(installation, { ...inside, feed, log }));
-  if (lake && deep && feed.type === 'table') checks.push(await verifySealedInLake(inside, keyOf(feed, state)));
-  const totals = lake ? { lake: totalsOf(lake.positions) } : {};
-  if (feed.destination === 'data_lake') return { checks, totals };
-  const warehouse = await lookAtWarehouse(installation, feed, state);
+  const positioned = { target: 'lake', ...positionsOf(state), clusterId: state.clusterId, groups } as const;
+  const checks: CheckResult[] = [...results, await kafkaCheck(installation, feed, positioned)];
+  if (deep) checks.push(await verifyContent(inside), await topicCheck(installation, { ...inside, feed, log }));
+  if (deep && feed.type === 'table') checks.push(await verifySealedInLake(inside, keyOf(feed, state)));
+  return { log, checks, totals: { lake: totalsOf(state.positions) } };
+}
+
+type OtherHalf = Half & { readonly log: WholeLog; readonly server: Warehouse };
+
+async function lookAtWarehouse(installation: Installation, feed: Feed, { connection, deep, read, ...given }: OtherHalf) {
+  const { groups, log, server } = given;
+  const { state } = log;
+  const store = await installation.lake();
+  const fact = state.schema === null ? null : factTable(feed, pinnedFields(state.schema), server.dialect);
+  const warehouse: WarehouseLook = { warehouse: server, feed, fact, signal: installation.signal };
+  const inside: DeepLook = { store, connection, state, read };
   const there = await readPositions(warehouse);
-  checks.push(await kafkaCheck(installation, feed, { target: 'warehouse', ...positionsOf(there) }));
-  checks.push(...(await verifyWarehouse(warehouse)));
-  const isTable = feed.type === 'table';
+  const checks: CheckResult[] = [
+    await kafkaCheck(installation, feed, { target: 'warehouse', ...positionsOf(there), groups }),
+    ...(await verifyWarehouse(warehouse)),
+  ];
+  const [isTable, isBoth] = [feed.type === 'table', feed.destination === 'both'];
   if (deep && isTable) checks.push(await verifySealedInWarehouse(warehouse));
-  if (deep && !isTable)
+  if (deep && !(isTable && isBoth))
     checks.push(await topicCheck(installation, { ...inside, feed, log }, { ...warehouse, positions: there.positions }));
-  if (lake && isTable) checks.push(await verifySnapshots({ ...warehouse, store, connection, state }));
-  if (lake && isTable && deep) checks.push(await compareSealed({ ...warehouse, ...inside }));
-  return { checks, totals: { ...totals, warehouse: totalsOf(there.positions) } };
+  if (isBoth && isTable) checks.push(await verifySnapshots({ ...warehouse, store, connection, state }));
+  if (isBoth && isTable && deep) checks.push(await compareSealed({ ...warehouse, ...inside }));
+  return { checks, totals: totalsOf(there.positions) };
 }
 
 type OfTopic = DeepLook & { readonly feed: Feed; readonly log: WholeLog };
@@ -108,8 +172,9 @@ async function topicCheck(installation: Installation, inside: OfTopic, there: In
     peek: await installation.peek(),
     bounds: await topicBounds(admin, config.kafka, topic),
     positions: new Map([...positions].map(([partition, { position }]) => [partition, position])),
+    starts: new Map([...positions].map(([partition, { start }]) => [partition, start])),
     // Of a feed that goes to the warehouse alone the log knows no offsets.
-    stretches: log.stretches.size > 0 ? log.stretches : asOneStretch(positions, schemaVersionOf(log.state)),
+    stretches: log.stretches.size > 0 ? log.stretches : await stretchesOf(there, schemaVersionOf(log.state)),
     timezone: config.lake.timezone,
     newId,
     nowMs,
@@ -127,13 +192,22 @@ async function topicCheck(installation: Installation, inside: OfTopic, there: In
   return { check: 'topic', target: there ? 'warehouse' : 'lake', findings, notes: [], detail: 'not compared' };
 }
 
-const asOneStretch = (positions: FeedState['positions'], schemaVersion: number): WholeLog['stretches'] =>
-  new Map([...positions].map(([partition, { start, position }]) => [partition, [{ start, end: position, schemaVersion }]]));
-
-async function lookAtWarehouse({ warehouse, signal }: Installation, feed: Feed, state: FeedState): Promise<WarehouseLook> {
-  const server = await warehouse();
-  const fact = state.schema === null ? null : factTable(feed, pinnedFields(state.schema), server.dialect);
-  return { warehouse: server, feed, fact, signal };
+/** From where the feed began on, but for what Kafka no longer had, or what was left to others. */
+async function stretchesOf(there: InWarehouse | null, schemaVersion: number): Promise<WholeLog['stretches']> {
+  const gaps = there === null ? [] : await gapsOf(there.warehouse, there.feed.name, there.signal);
+  const stretches = new Map<number, SchemaStretch[]>();
+  for (const [partition, { start, position }] of there?.positions ?? []) {
+    const here = gaps.filter((gap) => gap.partition === partition).sort((a, b) => (a.start < b.start ? -1 : 1));
+    const list: SchemaStretch[] = [];
+    let from = start;
+    for (const gap of here) {
+      if (gap.start > from) list.push({ start: from, end: gap.start, schemaVersion });
+      from = toOffset(later(from, gap.end));
+    }
+    if (from < position) list.push({ start: from, end: position, schemaVersion });
+    stretches.set(partition, list);
+  }
+  return stretches;
 }
 
 const keyOf = (feed: Feed, { schema }: FeedState): readonly KeyColumn[] =>
@@ -149,7 +223,7 @@ const positionsOf = ({ positions, clusterId: committed }: Pick<FeedState, 'posit
   clusterId: committed,
 });
 
-type Positioned = ReturnType<typeof positionsOf> & { readonly target: TargetName };
+type Positioned = ReturnType<typeof positionsOf> & { readonly target: TargetName; readonly groups: Groups };
 
 async function kafkaCheck({ config, kafka }: Installation, feed: Feed, given: Positioned): Promise<CheckResult> {
   const admin = await kafka();
@@ -161,7 +235,9 @@ async function kafkaCheck({ config, kafka }: Installation, feed: Feed, given: Po
     topic,
     groupId,
     positions: given.positions,
-    groupOffsets: await groupOffsets(admin, config.kafka, { groupId, topic }),
+    groupOffsets: given.groups[given.target],
+    // The embedded warehouse is read by a copy, which is behind what was committed.
+    isCopy: given.target === 'warehouse' && config.warehouse.engine === 'duckdb',
     bounds: await topicBounds(admin, config.kafka, topic),
     clusterId: await clusterId(admin, config.kafka),
     clusterIdCommitted: given.clusterId,

@@ -56,8 +56,7 @@ export async function compareRows(compared: Compared): Promise<Difference> {
   const columns = comparedColumns(fact);
   await loadWarehouse(compared, columns);
   await loadWanted(compared, columns);
-  const left = [...except].map((at) => `'${at}'`).join(', ');
-  const filter = left === '' ? '' : `WHERE c${columns.length - 3} || ':' || c${columns.length - 2} NOT IN (${left})`;
+  const filter = except.size === 0 ? '' : `WHERE NOT ${leftOut(fact, columns, except)}`;
   const side = (table: string): string =>
     `SELECT ${columns.map((column, index) => `${typed(`c${index}`, column)} AS c${index}`).join(', ')} FROM ${table} ${filter}`;
   const only = (one: string, other: string): string => `(${side(one)}) EXCEPT ALL (${side(other)})`;
@@ -76,6 +75,16 @@ export async function compareRows(compared: Compared): Promise<Difference> {
   }
   for (const table of [WANTED, FOUND, LOADED]) await run(connection, `DROP TABLE IF EXISTS ${table}`);
   return { onlyWanted: Number(counts?.['l']), onlyFound: Number(counts?.['w']), rows: Number(counts?.['n']), examples };
+}
+
+/** The rows of these coordinates; of a table, all rows of the keys that these coordinates have on either side. */
+function leftOut({ keys }: FactTable, columns: readonly SqlColumn[], except: ReadonlySet<string>): string {
+  const list = [...except].map((at) => `'${at}'`).join(', ');
+  const isIn = `c${columns.length - 3} || ':' || c${columns.length - 2} IN (${list})`;
+  if (keys.length === 0) return `(${isIn})`;
+  const key = `row(${keys.map((one) => `c${columns.indexOf(one)}`).join(', ')})`;
+  const of = (table: string): string => `SELECT ${key} FROM ${table} WHERE ${isIn}`;
+  return `(${key} IN (${of(WANTED)} UNION ALL ${of(FOUND)}))`;
 }
 
 /** c0, c1, … as the columns are called. */

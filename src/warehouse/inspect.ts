@@ -2,6 +2,7 @@
 
 import type { Audited } from '../model/audit-trail.ts';
 import { objectAt } from '../model/json-fields.ts';
+import { type Offset, toOffset } from '../model/offsets.ts';
 import type { OpenSnapshot, SnapshotName } from '../model/snapshot.ts';
 import { msOfTime } from './audit.ts';
 import type { FactTable } from './fact-table.ts';
@@ -151,6 +152,18 @@ export async function sealedSnapshots(warehouse: Warehouse, feed: string, signal
     checksum: String(row['checksum']),
   }));
 }
+
+/** Offsets that were recorded as lost, or as left to others. */
+export async function gapsOf(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<readonly OffsetRange[]> {
+  const text = 'SELECT kafka_partition, start_offset, end_offset FROM lake_gaps WHERE feed = ?';
+  return (await warehouse.run(statement(text, [feed]), signal)).map((row) => ({
+    partition: Number(row['kafka_partition']),
+    start: toOffset(String(row['start_offset'])),
+    end: toOffset(String(row['end_offset'])),
+  }));
+}
+
+export type OffsetRange = { readonly partition: number; readonly start: Offset; readonly end: Offset };
 
 /** Rows of each snapshot that the fact table holds, by `date/version`. */
 export async function rowsBySnapshot(
