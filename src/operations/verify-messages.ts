@@ -1,3 +1,6 @@
+// What the topic says of a feed, beside what the targets hold: rows and dead letters of streams; tables in verify-fold (DESIGN §7, verify
+// --deep). Holes that Kafka made are no fault: what it no longer has is not looked for.
+
 import { run } from '../duckdb/connection.ts';
 import { parquetScan, quoteName, quoteNames, quoteText } from '../duckdb/sql.ts';
 import { resolveFile } from '../lake/resolve-file.ts';
