@@ -46,6 +46,7 @@ type Verdict = {
       readonly findings: readonly { readonly place: string; readonly kind: string; readonly what: string; readonly do: string }[];
       readonly notes: readonly string[];
     }[];
+    readonly error: { readonly code: string } | null;
     readonly totals: unknown;
   }[];
 };
@@ -253,6 +254,26 @@ function openFileGone(state: FeedState): void {
 }
 
 const DAMAGES_MAX = 20;
+
+describe('what cannot be asked', () => {
+  test('a warehouse that is away: exit 4, and the rest is looked at all the same', async () => {
+    const { code, verdict, found } = await verify('--mysql-port', '1');
+    expect({ code, found }).toEqual({ code: 4, found: [] });
+    const answers = verdict.feeds.map(({ feed, ok, error, checks }) => [feed, ok, error?.code ?? null, checks.length]);
+    expect(answers).toEqual([
+      ['events', true, null, 6],
+      ['both', false, 'warehouse_unreachable', 6],
+      ['totals', false, 'warehouse_unreachable', 6],
+    ]);
+  });
+
+  test('a database without tables of lake is told, and is no fault', async () => {
+    await using empty = await testMysql();
+    const { code, verdict } = await verify('both', '--mysql-database', empty.database);
+    expect(code).toBe(0);
+    expect(JSON.stringify(verdict)).toContain('the warehouse has no tables of lake yet');
+  });
+});
 
 describe('a lake that was damaged at random', () => {
   test(`is found out, ${DAMAGES_MAX} times`, async () => {
