@@ -21,6 +21,8 @@ export type ConsumerHandlers = {
   room(): Promise<void>;
   /** Takes a record set fetched at `fetchedOffset`, synchronously. */
   take(fetched: Fetched, fetchedOffset: bigint): void;
+  /** All of a response, which may hold record sets of several topics, was taken or dropped; what comes next takes a round trip. */
+  responseTaken(): void;
   /** Kafka no longer has, or never had, the offset asked for, or its end went back. */
   outOfRange(partition: TopicPartition): void;
   /** The broker answered that it has no such topic; kafkajs then reads no other topic either until it is there again. */
@@ -114,10 +116,18 @@ export function createGroupConsumer(options: {
     if (times >= UNREADABLE_MAX) handlers.unreadable(at, offset);
   };
 
-  const eachBatch = async ({ batch, heartbeat, resolveOffset }: EachBatchPayload): Promise<void> => {
+  const eachBatch = async (payload: EachBatchPayload): Promise<void> => {
+    const fetched = ticketOf(payload.batch, tap.take);
+    try {
+      await takeBatch(payload, fetched);
+    } finally {
+      if (fetched?.isLast()) handlers.responseTaken();
+    }
+  };
+
+  const takeBatch = async ({ batch, heartbeat, resolveOffset }: EachBatchPayload, fetched: Fetched | null): Promise<void> => {
     const at = { topic: batch.topic, partition: batch.partition };
     const wanted = expected.get(partitionKey(at));
-    const fetched = ticketOf(batch, tap.take);
     if (stopping || wanted === undefined) return;
     const fetchedOffset = BigInt((batch as Batch & { fetchedOffset: string }).fetchedOffset);
     if (!fetched && fetchedOffset === wanted) notReadable(at, wanted);

@@ -83,6 +83,9 @@ class Pipeline {
       assigned: (partitions) => this.assigned(partitions),
       room: () => this.room(),
       take: (fetched, fetchedOffset) => this.take(fetched, fetchedOffset),
+      responseTaken: () => {
+        for (const run of this.over() ? [] : this.live()) this.closing.closeDue(run);
+      },
       outOfRange: (partition) => this.outOfRange(partition),
       unreadable: (partition, offset) => this.unreadable(partition, offset),
       unknownTopic: () => this.rejoin.unknownTopic(),
@@ -175,8 +178,7 @@ class Pipeline {
     if (!run || !this.isLive(run) || this.stopping) return;
     try {
       if (run.take(fetched, fetchedOffset)) this.consumer.leaveAlone(fetched);
-      // The rest of a response would be left to the next batch, unless this one is full anyway.
-      if (fetched.isLast() || run.full) this.closing.closeDue(run);
+      if (run.full) this.closing.closeDue(run);
     } catch (error) {
       this.failed(run, error);
     }
