@@ -3,7 +3,7 @@
 // that DuckDB gave up is opened again before the next transaction, with exactly what was committed.
 
 import { type Connection, type Database, execute, openDatabase } from '../duckdb/connection.ts';
-import { assert, LakeError } from '../errors.ts';
+import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { DUCKDB_SEQUENCES, duckdbDialect } from './duckdb-dialect.ts';
 import { classifyEmbedded, isInvalidated } from './duckdb-error.ts';
@@ -69,6 +69,21 @@ export async function openDuckdbWarehouse(options: DuckdbOptions): Promise<Wareh
       throw error;
     }
   };
+  const read = async (from: Opened, statement: Statement, signal: AbortSignal): Promise<readonly Row[]> => {
+    try {
+      return await reads(signal, async () => {
+        if (opened !== from) throw new WarehouseFailure('wait', 'the database was given up, and is opened again');
+        return await rowsOf(from.reader, statement);
+      });
+    } catch (error) {
+      // After the turn, which giving up waits for. Another one may have done it by then.
+      if (error instanceof WarehouseFailure && isInvalidated(error))
+        await queue(null, async () => {
+          if (opened === from) await giveUp();
+        });
+      throw error;
+    }
+  };
   return {
     engine: 'duckdb',
     dialect: duckdbDialect,
@@ -85,7 +100,7 @@ export async function openDuckdbWarehouse(options: DuckdbOptions): Promise<Wareh
         }),
       ),
     run: async (statement, signal) => {
-      if (READS.test(statement.text) && opened) return await reads(signal, () => rowsOf(opened?.reader, statement));
+      if (READS.test(statement.text) && opened) return await read(opened, statement, signal);
       return await queue(signal, () =>
         guarded(async () => {
           const rows = await rowsOf((await current()).writer, statement);
@@ -105,8 +120,7 @@ export async function openDuckdbWarehouse(options: DuckdbOptions): Promise<Wareh
   };
 }
 
-async function rowsOf(connection: Connection | undefined, statement: Statement): Promise<readonly Row[]> {
-  assert(connection, 'the warehouse is closed');
+async function rowsOf(connection: Connection, statement: Statement): Promise<readonly Row[]> {
   try {
     return (await execute(connection, statement)).rows;
   } catch (error) {

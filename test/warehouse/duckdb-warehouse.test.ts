@@ -173,6 +173,19 @@ test('a database that DuckDB gave up is opened again, with what was committed', 
   expect(await run(warehouse, 'SELECT max(id) AS id FROM t')).toEqual([{ id: 5_001 }]);
 });
 
+test('one that a read finds given up is opened again, and reads that waited for their turn meanwhile fail as what passes', async () => {
+  await using at = await place();
+  await using warehouse = await at.open();
+  await run(warehouse, 'CREATE TABLE t (id INTEGER)');
+  await run(warehouse, "SET debug_checkpoint_abort = 'before_header'");
+  await run(warehouse, "SET checkpoint_threshold = '1KB'");
+  // Goes to the connection of the reads, and is no read: its COMMIT begins the checkpoint.
+  const first = run(warehouse, 'WITH r AS (FROM range(5000)) INSERT INTO t FROM r').catch((error: unknown) => error);
+  const waiting = run(warehouse, 'SELECT 1 AS one').catch((error: unknown) => error);
+  for (const failure of [await first, await waiting]) expect(failure instanceof WarehouseFailure && failure.class).toBe('wait');
+  expect(await run(warehouse, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+});
+
 // A limit on the size of files, which others meet, would end the test itself.
 if (isRoot)
   test('a full disk is waited out: what was answered as committed is there, and what was not is not', async () => {
