@@ -86,8 +86,9 @@ export class Rebuilds {
   }
 
   /**
-   * In quiet moments: notes that the table has caught up. Answers whether a rebuild has come due instead: it was behind for so long
-   * that it may have missed tombstones on the way. Kafka or a target that is away is asked again with a later beat.
+   * In quiet moments: notes that the table has caught up. Answers whether it must be read again instead: a rebuild has come due, for
+   * it was behind for so long that it may have missed tombstones on the way, or the target's positions went back. Kafka or a target
+   * that is away is asked again with a later beat.
    */
   async beat(): Promise<boolean> {
     const { feed, target, log } = this.options;
@@ -124,9 +125,9 @@ export class Rebuilds {
     if (isOverdue(facts, this.settings, nowMs())) return true;
     const before = this.ends;
     this.ends = await this.askEnds();
-    const { atMs } = isReached(this.ends, target) ? this.ends : before;
-    if (atMs > (facts.caughtUpAtMs ?? 0)) await table.noteCaughtUp(atMs, signal);
-    return false;
+    const reached = isReached(this.ends, target) ? this.ends : before;
+    if (reached.atMs > (facts.caughtUpAtMs ?? 0)) await table.noteCaughtUp(reached.atMs, signal);
+    return !isReached(reached, target);
   }
 
   private async askEnds(): Promise<Ends> {

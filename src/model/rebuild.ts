@@ -76,7 +76,7 @@ export type TableRebuild = {
   /** From here on nothing is added to the table, as if nothing of it had been read yet, until it is replaced or all is forgotten. */
   begin(order: RebuildOrder): Promise<void>;
   phase(): RebuildPhase;
-  /** Remembers that no tombstone from before this instant can have been missed. */
+  /** Remembers that no tombstone from before this instant can have been missed, unless others moved the positions: those are then known. */
   noteCaughtUp(atMs: number, signal: AbortSignal): Promise<void>;
 };
 

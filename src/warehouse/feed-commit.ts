@@ -6,6 +6,7 @@ import type { CommitAnswer, TargetState } from '../model/batch.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import {
   caughtUpAtMsOf,
+  isSamePlace,
   movedBy,
   movePositions,
   outcomeOf,
@@ -106,10 +107,17 @@ export function createCommits({ warehouse, feed, topic, clusterId, nowMs, signal
     }
     return committed();
   };
-  /** Another writer's rebuild has said it for itself. */
+  /** Only of the positions that it is true of: a fail-over may have set them back. Those that are there are then known. */
   const noteCaughtUp = async (atMs: number, abort: AbortSignal): Promise<void> => {
-    await warehouse.run(updateCaughtUp({ feed, topic }, known, { atMs, touch: dialect.touch }), abort);
-    caughtUpAtMs = atMs;
+    const before = known;
+    const moved = await warehouse.transaction(async (tx) => {
+      const rows = await tx.rows(selectPositions({ feed, topic }, dialect));
+      if (!isSamePlace(stateOf(rows), before)) return rows;
+      await tx.change(updateCaughtUp({ feed, topic }, before, { atMs, touch: dialect.touch }));
+      return null;
+    }, abort);
+    if (moved === null) caughtUpAtMs = atMs;
+    else if (known === before) take(moved);
   };
   return { state: (): TargetState => known, caughtUpAtMs: () => caughtUpAtMs, read, once, noteCaughtUp };
 }

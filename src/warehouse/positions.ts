@@ -50,6 +50,12 @@ export function stateOf(rows: readonly Row[]): TargetState {
   return { version: 0, epoch, positions };
 }
 
+/** Whether neither has seen a commit that the other has not. */
+export const isSamePlace = (a: TargetState, b: TargetState): boolean =>
+  a.epoch === b.epoch &&
+  a.positions.size === b.positions.size &&
+  [...a.positions].every(([partition, { position }]) => b.positions.get(partition)?.position === position);
+
 /** Of the newest schema that any commit of the feed was decoded by. */
 export const schemaVersionOf = (rows: readonly Row[]): number =>
   rows.reduce((most, row) => Math.max(most, numberOf(row['schema_version'])), 0);

@@ -6,7 +6,16 @@ import { restarted } from '../model/entry-rebuild.ts';
 import type { PositionState } from '../model/feed-state.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import { timeText } from './audit.ts';
-import { insertPosition, type Move, movedBy, PositionsMoved, schemaVersionOf, selectPositions, stateOf } from './positions.ts';
+import {
+  insertPosition,
+  isSamePlace,
+  type Move,
+  movedBy,
+  PositionsMoved,
+  schemaVersionOf,
+  selectPositions,
+  stateOf,
+} from './positions.ts';
 import type { Statement, Tx, Warehouse } from './warehouse.ts';
 
 /** `known`: what was there when the reading began. */
@@ -20,7 +29,7 @@ export function replacedBy(known: TargetState, ranges: readonly CommittedRange[]
 export async function replacePositions(tx: Tx, replacement: Replacement): Promise<void> {
   const { known, ranges, dialect, schemaVersion } = replacement;
   const rows = await tx.rows(selectPositions(replacement, dialect));
-  if (!isSame(stateOf(rows), known) || schemaVersionOf(rows) > (schemaVersion ?? 0)) throw new PositionsMoved();
+  if (!isSamePlace(stateOf(rows), known) || schemaVersionOf(rows) > (schemaVersion ?? 0)) throw new PositionsMoved();
   const next = replacedBy(known, ranges);
   for (const [partition, state] of [...next.positions].sort(([a], [b]) => a - b)) {
     const range = ranges.find((one) => one.partition === partition);
@@ -56,11 +65,6 @@ export function replacementOutcome(
   known: TargetState,
   ranges: readonly CommittedRange[],
 ): 'committed' | 'not_committed' | 'moved' {
-  if (isSame(now, replacedBy(known, ranges))) return 'committed';
-  return isSame(now, known) ? 'not_committed' : 'moved';
+  if (isSamePlace(now, replacedBy(known, ranges))) return 'committed';
+  return isSamePlace(now, known) ? 'not_committed' : 'moved';
 }
-
-const isSame = (a: TargetState, b: TargetState): boolean =>
-  a.epoch === b.epoch &&
-  a.positions.size === b.positions.size &&
-  [...a.positions].every(([partition, { position }]) => b.positions.get(partition)?.position === position);

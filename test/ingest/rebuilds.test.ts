@@ -42,8 +42,18 @@ async function scene() {
   const lake = tableScene();
   const { table, take, publish } = await lake.open();
   const feed = feedOf({ feed_name: 'totals', feed_type: 'table', topic, schema: { key_field: 'id', fields: { id: 'BIGINT' } } });
+  await kafka.produce(topic, [{ key: '1', value: 'one' }]);
+  let failOver: 'none' | 'coming' | 'over' = 'none';
   const rebuilds = new Rebuilds({
-    ...{ feed, target: table, table: table.rebuild, admin, kafka: config, log },
+    ...{ feed, admin, kafka: config, log },
+    target: { ...table, state: () => (failOver === 'over' ? { ...table.state(), positions: new Map() } : table.state()) },
+    table: {
+      ...table.rebuild,
+      noteCaughtUp: async (atMs, signal) => {
+        if (failOver === 'none') return await table.rebuild.noteCaughtUp(atMs, signal);
+        failOver = 'over';
+      },
+    },
     nowMs: () => lake.clock.ms,
     signal: noSignal,
   });
@@ -53,6 +63,9 @@ async function scene() {
     publishRow: async () => {
       await take([row(0, 1, 10)]);
       await publish();
+    },
+    failOver: () => {
+      failOver = 'coming';
     },
     later: () => {
       lake.clock.ms += KEPT_MS / 2;
@@ -89,6 +102,16 @@ describe('the beat of a table', () => {
     at.later();
     await at.rebuilds.beat();
     expect(at.askedCount()).toBeGreaterThan(0);
+  });
+
+  test('has the table read again when the target finds its positions back', async () => {
+    await using at = await scene();
+    await at.publishRow();
+    at.later();
+    expect(await at.rebuilds.beat()).toBe(false);
+    at.later();
+    at.failOver();
+    expect(await at.rebuilds.beat()).toBe(true);
   });
 
   test('throws on what does not pass', async () => {

@@ -74,6 +74,23 @@ describe.each([...mysqlEngines])('%s', (engine) => {
     expect([rebuildOf(a).phase(), (await at.rows(FACTS)).length]).toEqual(['none', 2]);
   });
 
+  test('positions that a fail-over set back are not said to have caught up, and are known', async () => {
+    await using at = await feedPlace(engine);
+    const a = await at.writer();
+    await at.commitOf(a, [row(0, 1), row(1, 2)]);
+    const noted = async () => (await at.rows('SELECT CAST(caught_up_at AS CHAR) AS c FROM lake_positions'))[0]?.['c'];
+    const position = () => a.feed.state().positions.get(0)?.position;
+    await rebuildOf(a).noteCaughtUp(NOW_MS + 1_000, never);
+    expect([await noted(), rebuildOf(a).facts().caughtUpAtMs]).toEqual(['2025-01-28 12:00:01.000000', NOW_MS + 1_000]);
+    await at.rows('UPDATE lake_positions SET position = 1');
+    await rebuildOf(a).noteCaughtUp(NOW_MS + 9_000, never);
+    expect([await noted(), rebuildOf(a).facts().caughtUpAtMs, position()]).toEqual([
+      '2025-01-28 12:00:01.000000',
+      NOW_MS + 1_000,
+      toOffset(1n),
+    ]);
+  });
+
   test('a copy for the next snapshot is begun anew after it', async () => {
     await using at = await feedPlace(engine);
     const a = await at.writer();
