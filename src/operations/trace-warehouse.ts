@@ -63,7 +63,8 @@ async function traceIn(trace: WarehouseTrace, warehouse: Warehouse): Promise<Tol
   const [gap] = (await read(selectGap(of))).map(plainRow);
   if (gap) return told('gap', `recorded at ${gap['recorded_at']}: ${gap['reason']}`, gap);
   const [letter] = (await read(selectDeadLetter(of))).map(plainRow);
-  if (letter && letter['state'] !== 'retried')
+  // Closed by a retry, or by a rebuild that did not find it again: there is a row, or something else to tell.
+  if (letter && letter['state'] !== 'retried' && letter['state'] !== 'superseded')
     return told('dead_letter', `lake_dead_letters id ${letter['id']} (${letter['state']}): ${letter['reason']}`, letter);
   if (fields === null) return told('unknown', 'no schema is pinned, and it is no dead letter', facts);
   const [counts] = await read(selectPosition(of));

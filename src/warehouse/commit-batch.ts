@@ -102,20 +102,24 @@ function insertDimension(dialect: Dialect, dimension: DimensionTable): Insert {
 const MESSAGE = ['feed', 'topic', 'kafka_partition', 'kafka_offset'];
 const REFUSAL = ['field', 'reason', 'schema_version'];
 
-/** After a rewind the same message may be refused again. One that a rebuild finds again stays open, or closed, as it is. */
+/** After a rewind the same message may be refused again. One that a rebuild finds again stays as it is, unless an earlier rebuild closed it. */
 const insertDeadLetters = (dialect: Dialect, isWhole: boolean): Insert => ({
   table: 'lake_dead_letters',
   columns: [...MESSAGE, 'kafka_timestamp', 'kafka_key', 'value', 'headers', ...REFUSAL],
   tail: dialect.upsert({
     table: 'lake_dead_letters',
     key: MESSAGE,
-    sets: (_, incoming) => [
+    sets: (old, incoming) => [
       ...REFUSAL.map((name) => [name, incoming(name)] as const),
+      // The state last: in MySQL what follows it would see the new one.
       ...(isWhole
-        ? []
+        ? ([
+            ['closed_at', `IF(${old('state')} = 'superseded', NULL, ${old('closed_at')})`],
+            ['state', `IF(${old('state')} = 'superseded', 'open', ${old('state')})`],
+          ] as const)
         : ([
-            ['state', "'open'"],
             ['closed_at', 'NULL'],
+            ['state', "'open'"],
           ] as const)),
     ],
     touch: [],

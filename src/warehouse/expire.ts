@@ -162,20 +162,26 @@ export async function deleteRows(expiring: Expiring, deleting: Deleting): Promis
 
 /** Closed dead letters. Returns how many. */
 export async function deleteLetters(expiring: Expiring, deleting: Deleting): Promise<number> {
-  const batch = {
-    text: `SELECT id, kafka_partition FROM lake_dead_letters
-      WHERE feed = ? AND state <> 'open' AND ${LETTER_TIME} < ? ORDER BY id LIMIT ${IDS_MAX}`,
-    values: [expiring.feed, timeText(deleting.expiry.ms)],
-  };
-  const from = { table: 'lake_dead_letters', id: 'id', account: 'retained_dead_letters', batches: [batch] } as const;
-  return deleteBatches(expiring, from, deleting);
+  const of = (state: string) => ({
+    ...{ table: 'lake_dead_letters', id: 'id' },
+    batches: [
+      {
+        text: `SELECT id, kafka_partition FROM lake_dead_letters
+          WHERE feed = ? AND ${state} AND ${LETTER_TIME} < ? ORDER BY id LIMIT ${IDS_MAX}`,
+        values: [expiring.feed, timeText(deleting.expiry.ms)],
+      },
+    ],
+  });
+  const counted = { ...of("state NOT IN ('open', 'superseded')"), account: 'retained_dead_letters' } as const;
+  const uncounted = { ...of("state = 'superseded'"), account: null };
+  return (await deleteBatches(expiring, counted, deleting)) + (await deleteBatches(expiring, uncounted, deleting));
 }
 
 type Batches = {
   readonly table: string;
   readonly id: string;
-  /** Column of lake_positions. */
-  readonly account: 'retained_rows' | 'retained_dead_letters';
+  /** Column of lake_positions; null: the positions do not count them. */
+  readonly account: 'retained_rows' | 'retained_dead_letters' | null;
   /** Each selects the next ids with their partitions, until there are none. */
   readonly batches: readonly Statement[];
 };
@@ -231,7 +237,7 @@ async function deleteByIds(tx: Tx, { feed, topic }: Expiring, { table, id, accou
     counts.push([partition, await tx.change({ text: `DELETE FROM ${table} WHERE ${id} IN (${marks})`, values: list })]);
   }
   for (const [partition, rows] of counts)
-    if (rows > 0)
+    if (rows > 0 && account !== null)
       await tx.change({
         text: `UPDATE lake_positions SET ${account} = ${account} + ?,
             retained_before = GREATEST(COALESCE(retained_before, CAST(? AS DATE)), CAST(? AS DATE))

@@ -34,10 +34,10 @@ export async function heldInFacts(warehouse: Warehouse, fact: FactTable, signal:
   return heldOf(await warehouse.run(statement(`${of} ${where}`, [open.date, open.version]), signal));
 }
 
-/** Dead letters, open or not. */
+/** Dead letters, open or not, but for those that a rebuild of the table did not find again: the positions do not count them. */
 export async function heldInDeadLetters(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<readonly Held[]> {
   const text = `SELECT kafka_partition, COUNT(*) AS held, MAX(kafka_offset) AS offset_max
-    FROM lake_dead_letters WHERE feed = ? GROUP BY kafka_partition`;
+    FROM lake_dead_letters WHERE feed = ? AND state <> 'superseded' GROUP BY kafka_partition`;
   return heldOf(await warehouse.run(statement(text, [feed]), signal));
 }
 

@@ -48,7 +48,7 @@ function updatePosition(
   const decoded = schemaVersion === null ? '' : 'schema_version = ?, ';
   return {
     text: `UPDATE lake_positions SET position = ?, start_offset = ?, last_offset = ?, last_timestamp_ms = ?, last_hash = ?, timestamp_ms_max = ?,
-        messages = ?, row_count = ?, dead_letters = ?, tombstones = ?, ${decoded}caught_up_at = ?, epoch = ?${dialect.touch}
+        messages = ?, row_count = ?, dead_letters = ?, tombstones = ?, retained_dead_letters = 0, ${decoded}caught_up_at = ?, epoch = ?${dialect.touch}
       WHERE feed = ? AND topic = ? AND kafka_partition = ? AND epoch = ?`,
     values: [
       ...[position, start, last?.offset ?? null, last?.timestampMs ?? null, last?.hash ?? null, timestampMsMax],

@@ -12,6 +12,7 @@ import type { Work } from './feed-commit.ts';
 import { openSnapshotOf, selectOpenSnapshot, voidCopies } from './open-snapshot.ts';
 import type { PositionsOf } from './positions.ts';
 import type { RebuiltTable } from './rebuilt-table.ts';
+import { supersedeOthers } from './superseded-letters.ts';
 import type { Tx, Warehouse } from './warehouse.ts';
 
 export type Replacing = PositionsOf & {
@@ -49,6 +50,7 @@ export async function replaceTable({
   let entry: AuditEntry | null = null;
   const inside = async (tx: Tx): Promise<void> => {
     await applyBatch(tx, { feed, topic, rows, fact, snapshots: rules, nowMs, warehouse, isWhole: true });
+    await supersedeOthers(tx, { feed, topic, letters: rows.deadLetters, nowMs, rowsMax: warehouse.dialect.insertRowsMax });
     await tx.change(voidCopies(feed));
     snapshot = openSnapshotOf(await tx.rows(selectOpenSnapshot(warehouse.dialect, feed))) ?? snapshot;
     const { rows: rowCount, ...told } = rebuildTold({

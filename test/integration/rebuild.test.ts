@@ -259,6 +259,25 @@ describe('in the warehouse', () => {
     expect(letters).toMatchObject([{ state: 'dropped' }, { state: 'open' }, { state: 'open' }]);
   });
 
+  test('dead letters that a rebuild does not find again are closed, and no count is wrong afterwards', async () => {
+    await using scene = await inWarehouse();
+    await scene.refuse([1, 2]);
+    await scene.put(ALL);
+    ended(await scene.run(0, WAREHOUSE));
+    await rowsOf(
+      scene.database,
+      'UPDATE lake_positions SET dead_letters = 2, retained_dead_letters = 1 WHERE kafka_partition = 0',
+    );
+    await scene.forget();
+    await scene.refuse([3]);
+    await scene.put(KEPT, 'newer');
+    ended(await scene.run(2 * KEPT_MS, WAREHOUSE));
+    const letters = await rowsOf(scene.database, `SELECT state FROM lake_dead_letters ORDER BY kafka_timestamp`);
+    expect(letters).toMatchObject([{ state: 'superseded' }, { state: 'superseded' }, { state: 'open' }]);
+    const verified = await runLake(scene.setup, ['verify', FEED, '--deep']);
+    expect([verified.code, verified.code === 0 ? '' : verified.stdout]).toEqual([0, '']);
+  });
+
   test('a period that is over is sealed when the rebuild is in, and both targets are equal', async () => {
     await using scene = await inWarehouse({ ...BOTH, snapshot_every: 'hour' });
     await scene.put(ALL);
