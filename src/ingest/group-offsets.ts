@@ -1,26 +1,40 @@
 // Group offsets follow the positions, for Kafka's own tools, at most once a second: a warehouse commits a hundred batches in that
 // time, and each request would hold up the next fetch, for a broker answers a connection in order.
-// Invariant: what is sent are positions that are durable; what is not sent yet is never needed to read on.
+// Invariant: what is sent are durable positions of partitions that are ours; what is not sent yet is never needed to read on.
 
-import { type GroupConsumer, partitionKey } from '../broker/consumer.ts';
+import { type GroupConsumer, partitionKey, type TopicPartition } from '../broker/consumer.ts';
 import { serial } from './changes.ts';
-import type { FeedRun } from './feed-run.ts';
+import type { Target } from './target.ts';
 
 const EVERY_MS = 1_000;
 
+/** Whose positions. */
+type Followed = { readonly feed: { readonly topic: string }; readonly target: Pick<Target, 'state'> };
+
+export type GroupOffsetsOptions = {
+  readonly consumer: () => Pick<GroupConsumer, 'commitGroupOffsets'>;
+  readonly nowMs: () => number;
+};
+
 export class GroupOffsets {
-  private readonly options: { readonly consumer: () => GroupConsumer; readonly nowMs: () => number };
+  private readonly options: GroupOffsetsOptions;
   private readonly inOrder = serial();
   /** Partitions that moved since they were sent. */
-  private readonly moved = new Map<FeedRun, Set<number>>();
+  private readonly moved = new Map<Followed, Set<number>>();
+  private own: ReadonlySet<string> = new Set();
   private sentMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: GroupOffsets['options']) {
+  constructor(options: GroupOffsetsOptions) {
     this.options = options;
   }
 
+  /** From here on these partitions alone are ours: another member knows the positions of the others better. */
+  assigned(partitions: readonly TopicPartition[]): void {
+    this.own = new Set(partitions.map(partitionKey));
+  }
+
   /** These partitions' positions moved; sent now when nothing was for a while, else with a later `sendDue`. */
-  follow(run: FeedRun, partitions: readonly number[]): void {
+  follow(run: Followed, partitions: readonly number[]): void {
     const known = this.moved.get(run) ?? new Set();
     for (const partition of partitions) known.add(partition);
     this.moved.set(run, known);
@@ -36,14 +50,16 @@ export class GroupOffsets {
   send(): Promise<void> {
     this.sentMs = this.options.nowMs();
     return this.inOrder(async () => {
-      const offsets = [...this.moved].flatMap(([run, partitions]) => offsetsOf(run, partitions));
+      const offsets = [...this.moved]
+        .flatMap(([run, partitions]) => offsetsOf(run, partitions))
+        .filter(([key]) => this.own.has(key));
       this.moved.clear();
       await this.options.consumer().commitGroupOffsets(new Map(offsets));
     });
   }
 }
 
-function offsetsOf({ feed: { topic }, target }: FeedRun, partitions: Iterable<number>) {
+function offsetsOf({ feed: { topic }, target }: Followed, partitions: Iterable<number>) {
   const { positions } = target.state();
   return [...partitions].flatMap((partition) => {
     const offset = positions.get(partition)?.position;

@@ -38,6 +38,7 @@ export class Membership {
   /** The group gave us exactly these. Returns where to read each from; empty when a newer assignment has come meanwhile. */
   assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint>> {
     const mine = ++this.newest;
+    this.groupOffsets.assigned(partitions);
     this.options.log.info('partitions_assigned', { partitions: partitions.map(partitionKey).sort().join(',') });
     return this.inOrder(async () => {
       const seeks = new Map<string, bigint>();
