@@ -75,13 +75,14 @@ export class Rebuilds {
     const { gaps, caughtUpAtMs } = table.facts();
     const from = [...ways].map(([partition, { start, end }]) => `${partition}:${start}-${end}`).join(',');
     this.order = { ways, reason, startedAtMs: ends.atMs };
+    // What is read from older positions conflicts, and is asked for again.
+    if (!(await table.begin(this.order))) return null;
     log.warn('rebuild_started', {
       ...{ feed: feed.name, target: target.name, topic: feed.topic, offsets: from, reason },
       ...(reason === 'gap'
         ? { gaps: gaps.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(',') }
         : { caught_up_at: new Date(caughtUpAtMs ?? 0).toISOString(), delete_retention_ms: this.settings?.deleteRetentionMs }),
     });
-    await table.begin(this.order);
     return this.order;
   }
 

@@ -12,7 +12,14 @@ import type { Column } from '../model/columns.ts';
 import type { SealOrder } from '../model/cut.ts';
 import type { EntryRebuild } from '../model/entry-rebuild.ts';
 import type { FieldType } from '../model/feed.ts';
-import { isComplete, type RebuildOrder, type RebuildPhase, type TableFacts, type TableRebuild } from '../model/rebuild.ts';
+import {
+  isComplete,
+  leadTo,
+  type RebuildOrder,
+  type RebuildPhase,
+  type TableFacts,
+  type TableRebuild,
+} from '../model/rebuild.ts';
 import type { OpenSnapshot } from '../model/snapshot.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
 import type { SnapshotRules } from '../model/snapshot-rules.ts';
@@ -136,12 +143,14 @@ class Table {
     };
   }
 
-  beginRebuild({ ways, reason, startedAtMs }: RebuildOrder): Promise<void> {
+  beginRebuild({ ways, reason, startedAtMs }: RebuildOrder): Promise<boolean> {
     return this.alone(async () => {
       await this.forgetAll();
       const { positions } = this.options.lake.state();
+      if (!leadTo(ways, positions)) return false;
       const from = new Map([...positions].map(([partition, { position }]) => [partition, position]));
       this.rebuilding = { from, ways, reason, startedAtMs };
+      return true;
     });
   }
 

@@ -57,6 +57,10 @@ export function waysOf(
   );
 }
 
+/** Whether the ways lead to all of these positions, which others may have moved since the ways were laid. */
+export const leadTo = (ways: ReadonlyMap<number, Way>, positions: ReadonlyMap<number, { readonly position: Offset }>): boolean =>
+  [...positions].every(([partition, { position }]) => position <= (ways.get(partition)?.end ?? -1n));
+
 export type RebuildOrder = {
   readonly ways: ReadonlyMap<number, Way>;
   readonly reason: RebuildCause;
@@ -73,8 +77,9 @@ export type TableRebuild = {
   facts(): TableFacts;
   /** Whether there is something to note an instant on; free. */
   isBegun(): boolean;
-  /** From here on nothing is added to the table, as if nothing of it had been read yet, until it is replaced or all is forgotten. */
-  begin(order: RebuildOrder): Promise<void>;
+  /** From here on nothing is added to the table, as if nothing of it had been read yet, until it is replaced or all is forgotten.
+   *  Answers whether it has begun: not when others have moved the positions beyond the ways. */
+  begin(order: RebuildOrder): Promise<boolean>;
   phase(): RebuildPhase;
   /** Remembers that no tombstone from before this instant can have been missed, unless others moved the positions: those are then known. */
   noteCaughtUp(atMs: number, signal: AbortSignal): Promise<void>;

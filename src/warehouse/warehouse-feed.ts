@@ -9,7 +9,7 @@ import type { SealOrder } from '../model/cut.ts';
 import { settledBeforeMs } from '../model/forgotten.ts';
 import { gapTold } from '../model/journal.ts';
 import type { Gap } from '../model/log-entry.ts';
-import type { TableFacts, TableRebuild } from '../model/rebuild.ts';
+import { leadTo, type TableFacts, type TableRebuild } from '../model/rebuild.ts';
 import type { OpenSnapshot } from '../model/snapshot.ts';
 import type { SnapshotRules } from '../model/snapshot-rules.ts';
 import { type AuditEntry, auditStatement } from './audit.ts';
@@ -187,14 +187,17 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
         isBegun: () => commits.state().positions.size > 0,
         begin: async (order) => {
           await forgetRebuilt();
+          const from = commits.state();
+          if (!leadTo(order.ways, from.positions)) return false;
           const id = `rebuilt_${feed}_${++rebuiltCount}`;
           rebuilt = new RebuiltTable({
             engine: options.engine,
             keyColumns: options.keyColumns,
             id,
             order,
-            from: commits.state(),
+            from,
           });
+          return true;
         },
         phase: () => rebuilt?.phase() ?? 'none',
         noteCaughtUp: (atMs, abort) =>

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'bun:test';
 import { cpSync, rmSync } from 'node:fs';
 import { LakeError } from '../../src/errors.ts';
 import { resolveFile } from '../../src/lake/resolve-file.ts';
+import { toOffset } from '../../src/model/offsets.ts';
 import { failOnce, faulty } from '../helpers/faulty-store.ts';
 import { noSignal, positionsOf } from '../helpers/lake-folder.ts';
 import { FIELDS, gone, refused, row, tableScene } from './table-helpers.ts';
@@ -114,6 +115,22 @@ describe('a publish', () => {
       ['2', '1'],
     ]);
   });
+});
+
+test('a rebuild does not begin when others have moved the positions beyond its ways, and nothing is lost by it', async () => {
+  const scene = tableScene();
+  const [one, other] = [await scene.open(), await scene.open()];
+  await other.take([row(0, 1, 10), row(1, 2, 20), row(0, 3, 10, { partition: 1 })]);
+  await other.publish();
+  await one.table.refresh();
+  const begin = (...ends: readonly (readonly [partition: number, end: bigint])[]) =>
+    one.table.rebuild.begin({
+      ways: new Map(ends.map(([partition, end]) => [partition, { start: toOffset(0n), end: toOffset(end) }])),
+      ...{ reason: 'gap', startedAtMs: scene.clock.ms },
+    });
+  expect([await begin([0, 1n], [1, 1n]), await begin([0, 2n])]).toEqual([false, false]);
+  expect([one.table.rebuild.phase(), positionsOf(one.lake.state())]).toEqual(['none', { 0: 2, 1: 1 }]);
+  expect([await begin([0, 2n], [1, 1n]), one.table.rebuild.phase()]).toEqual([true, 'reading']);
 });
 
 describe('a restart', () => {

@@ -18,7 +18,7 @@ const rebuildOf = ({ feed }: Writer): TableRebuild => {
   assert(feed.rebuild, 'a table can be rebuilt');
   return feed.rebuild;
 };
-const begin = (by: Writer, start: number, end: number): Promise<void> =>
+const begin = (by: Writer, start: number, end: number): Promise<boolean> =>
   rebuildOf(by).begin({
     ways: new Map([[0, { start: toOffset(BigInt(start)), end: toOffset(BigInt(end)) }]]),
     reason: 'gap',
@@ -72,6 +72,14 @@ describe.each([...mysqlEngines])('%s', (engine) => {
     expect(await at.commitOf(b, [row(1, 2)])).toBe('committed');
     expect((await a.feed.publish(never))?.answer).toMatchObject({ kind: 'conflict', reason: 'positions' });
     expect([rebuildOf(a).phase(), (await at.rows(FACTS)).length]).toEqual(['none', 2]);
+  });
+
+  test('does not begin when the positions are beyond its ways by now', async () => {
+    await using at = await feedPlace(engine);
+    const a = await at.writer();
+    await at.commitOf(a, [row(0, 1), row(1, 2)]);
+    expect([await begin(a, 0, 1), rebuildOf(a).phase(), a.feed.state().positions.size]).toEqual([false, 'none', 1]);
+    expect(await begin(a, 0, 2)).toBe(true);
   });
 
   test('positions that a fail-over set back are not said to have caught up, and are known', async () => {
