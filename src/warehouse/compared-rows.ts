@@ -82,7 +82,7 @@ function leftOut({ keys }: FactTable, columns: readonly SqlColumn[], except: Rea
   const list = [...except].map((at) => `'${at}'`).join(', ');
   const isIn = `c${columns.length - 3} || ':' || c${columns.length - 2} IN (${list})`;
   if (keys.length === 0) return `(${isIn})`;
-  const key = `row(${keys.map((one) => `c${columns.indexOf(one)}`).join(', ')})`;
+  const key = `[${keys.map((one) => `CAST(c${columns.indexOf(one)} AS VARCHAR)`).join(', ')}]`;
   const of = (table: string): string => `SELECT ${key} FROM ${table} WHERE ${isIn}`;
   return `(${key} IN (${of(WANTED)} UNION ALL ${of(FOUND)}))`;
 }
