@@ -21,6 +21,9 @@ const LIMITS: PoolLimits = {
   statementMsMax: 600_000,
 };
 
+/** A server that hangs is not waited for longer than this when there is nothing left to do but end a transaction. */
+const END_MS_MAX = 5_000;
+
 const plain = (text: string): Statement => ({ text, values: [] });
 const BEGIN = plain('START TRANSACTION');
 const COMMIT = plain('COMMIT');
@@ -83,7 +86,7 @@ async function runTransaction<T>(session: MysqlSession, { work, signal, pool }: 
       throw error;
     }
     state.close();
-    await commit(session);
+    await commit(session, signal);
     return result;
   } finally {
     pool.give(session);
@@ -127,22 +130,32 @@ function createTx(session: MysqlSession, signal: AbortSignal) {
 
 async function undo(session: MysqlSession): Promise<void> {
   try {
-    if (session.alive()) await session.run(ROLLBACK, null);
+    if (session.alive()) await session.run(ROLLBACK, null, END_MS_MAX);
   } catch {
     // What was thrown before is what counts; without its connection the server rolls back by itself.
     session.drop();
   }
 }
 
-/** Not ended by a signal: its answer is worth waiting for, and has a limit. */
-async function commit(session: MysqlSession): Promise<void> {
+/** Its answer is worth waiting for, also a while after the work was given up; then the positions tell. */
+async function commit(session: MysqlSession, signal: AbortSignal): Promise<void> {
   // Lost before COMMIT was sent: there is no doubt.
   if (!session.alive()) throw new WarehouseFailure('wait', 'the connection to the server was lost before COMMIT');
+  const late = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const givenUp = (): void => {
+    timer = setTimeout(() => late.abort(), END_MS_MAX);
+  };
+  signal.addEventListener('abort', givenUp, { once: true });
+  if (signal.aborted) givenUp();
   try {
-    await session.run(COMMIT, null);
+    await session.run(COMMIT, late.signal);
   } catch (error) {
     session.drop();
     if (!(error instanceof WarehouseFailure) || error.class === 'retry') throw error;
     throw new WarehouseFailure('in_doubt', `COMMIT has no answer: ${error.message}`, { number: error.number, cause: error });
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', givenUp);
   }
 }

@@ -207,6 +207,22 @@ describe.each(mysqlEngines)('%s', (engine) => {
     expect(await warehouse.run(sql('SELECT * FROM t'), never)).toEqual([{ id: 1 }]);
   });
 
+  test('a COMMIT without an answer is not waited for much longer than the work was wanted', async () => {
+    await using database = await testMysql(engine);
+    const given = new AbortController();
+    using proxy = await proxyTo(database.login.port, ({ client, upstream }) => {
+      client.on('data', (data) => {
+        if (data.toString('latin1').endsWith('COMMIT')) given.abort();
+        else upstream.write(data);
+      });
+      upstream.on('data', (data) => client.write(data));
+    });
+    await using through = await openOn({ port: proxy.port }, database);
+    await through.run(sql('CREATE TABLE t (id INT PRIMARY KEY) ENGINE=InnoDB'), never);
+    const work = through.transaction((tx) => tx.change(sql('INSERT INTO t VALUES (1)')), given.signal);
+    expect((await lakeErrorOf(work)).code).toBe('aborted');
+  }, 20_000);
+
   test('a server that hangs is given up after the limit, and taken up again', async () => {
     await using server = await startPrivateMysql(engine);
     const database = await server.createDatabase();
