@@ -12,7 +12,7 @@ export const DECODERS = 2;
 /** Small batches need that work too: one chunk of 4 MiB takes up to 53 MB while it is decoded. */
 const ENGINE_BYTES_MIN = 128 * 1024 * 1024;
 /** The collector is called after this many bytes of chunks. */
-export const GARBAGE_BYTES = 48 * 1024 * 1024;
+export const GARBAGE_BYTES = 36 * 1024 * 1024;
 /** Decoding and flushing run beside each other anyway; a chunk and a batch are too small for DuckDB to share out, and trying to
  *  costs half as much again (docs/performance.md). */
 const ENGINE_THREADS = 1;
