@@ -2,6 +2,7 @@
 // Runs the program and sets the exit code; the only file that knows `process`.
 
 import { randomBytes } from 'node:crypto';
+import { createAsk } from './cli/ask.ts';
 import { runProgram } from './cli/program.ts';
 import { createIdSource } from './lake/ids.ts';
 
@@ -42,6 +43,11 @@ process.exitCode = await runProgram({
     for await (const part of process.stdin) parts.push(Buffer.from(part));
     return Buffer.concat(parts).toString('utf8');
   },
+  // Questions go beside the data, and only to someone who can answer them.
+  ask:
+    process.stdin.isTTY === true && process.stderr.isTTY === true
+      ? createAsk(process.stdin, (text) => void process.stderr.write(text), stop.signal)
+      : null,
   stderr: {
     write: (text) => void process.stderr.write(text),
     isTerminal: process.stderr.isTTY === true,

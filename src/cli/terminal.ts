@@ -1,5 +1,7 @@
 // What a command is given of the outside world: where to print, what time it is, when to stop.
 
+import type { Ask } from './ask.ts';
+
 export type Terminal = {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -12,6 +14,8 @@ export type Terminal = {
   };
   /** All of it, as UTF-8. */
   readonly stdin: () => Promise<string>;
+  /** null: nobody sits there who could answer. */
+  readonly ask: Ask | null;
   readonly stderr: { write(text: string): void; readonly isTerminal: boolean; columns(): number };
   readonly nowMs: () => number;
   readonly newId: () => string;

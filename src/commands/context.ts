@@ -48,6 +48,10 @@ export type CommandContext = {
   readonly screen: Screen;
   /** All of stdin. */
   readonly stdin: () => Promise<string>;
+  /** Asks the person at the terminal, on stderr, and answers with the line typed (null: there is no more input); null: nobody sits there. */
+  readonly ask: ((question: string) => Promise<string | null>) | null;
+  /** stderr: for the person at the terminal, beside the data. */
+  say(text: string): void;
   /** stderr: the error as a person reads it. */
   tell(error: LakeError): void;
 };

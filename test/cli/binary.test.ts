@@ -52,7 +52,7 @@ describe('the binary alone', () => {
     [['ingest', '--nope'], '--nope'],
     [['ingest', '--mode', 'fast'], 'it takes all, lake, warehouse'],
     [['ingest', '--on-gap', 'ignore'], 'it takes stop, record'],
-    [['feeds', 'frobnicate'], 'it takes list, check, enable'],
+    [['feeds', 'frobnicate'], 'it takes list, '],
     [['ingest', '--log-level', 'loud'], '--log-level'],
     [['ingest', '--feed', 'nope'], 'there is no feed nope'],
     [['ingest', 'customer_events'], 'customer_events'],

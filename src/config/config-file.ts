@@ -1,0 +1,71 @@
+// Publishes a new text of a file that people edit too: a new file beside it, made durable, then renamed into its place.
+// Invariant: whoever reads the path finds the old text or the new one, whole; what somebody else wrote meanwhile is not overwritten.
+
+import { randomUUID } from 'node:crypto';
+import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { LakeError } from '../errors.ts';
+
+const NEW_FILE_MODE = 0o644;
+
+/** `before`: the text it was made from; null: there was no file. Throws `fenced` when the file is another one by now. */
+export async function replaceText(
+  path: string,
+  { before, after }: { readonly before: string | null; readonly after: string },
+): Promise<void> {
+  // A link stays one.
+  const target = await realpath(path).catch(() => path);
+  const folder = dirname(target);
+  const mode = await stat(target).then(
+    (found) => found.mode & 0o777,
+    () => NEW_FILE_MODE,
+  );
+  const staged = join(folder, `.${basename(target)}.${randomUUID().slice(0, 8)}.tmp`);
+  try {
+    const file = await open(staged, 'wx', mode);
+    try {
+      await file.writeFile(after);
+      await file.chmod(mode);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    if ((await textOf(target)) !== before) {
+      throw new LakeError('fenced', `${path} was changed by somebody else at the same moment`, {
+        where: { file: path },
+        todo: 'look at what was changed, then run it again',
+      });
+    }
+    await rename(staged, target);
+    await syncFolder(folder);
+  } catch (cause) {
+    await rm(staged, { force: true });
+    if (cause instanceof LakeError) throw cause;
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+    throw new LakeError(isFull ? 'disk_full' : 'lake_not_writable', `${path} cannot be written (${code})`, {
+      where: { file: path },
+      todo: isFull ? 'free space on its disk, then run it again' : 'give this user the right to write there',
+      cause,
+    });
+  }
+}
+
+/** null: there is no such file. */
+export async function textOf(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return null;
+    throw cause;
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
