@@ -4,7 +4,6 @@
 // Invariant: both ways make the same rows and dead letters (held by a fuzz test), and a batch goes one of the two ways as a whole.
 
 import type { Connection } from '../duckdb/connection.ts';
-import type { FieldType } from '../model/feed.ts';
 import type { DeadLetter, MemoryBatch } from '../model/memory-batch.ts';
 import type { BuiltChunk } from './chunk-builder.ts';
 import { messagesAt, unknownNames } from './chunk-read.ts';
@@ -29,10 +28,9 @@ export type DecodedChunk = {
   readonly fastError: string | null;
 };
 
-export function fitsMemory({ message }: DecodePlan, { chunk, refused, tombstones, bytes }: BuiltChunk): boolean {
+export function fitsMemory({ chunk, refused, tombstones, bytes }: BuiltChunk): boolean {
   const messages = (chunk?.count ?? 0) + refused.length + tombstones.length;
-  const isFlat = ({ type }: { readonly type: FieldType }): boolean => type.kind !== 'struct' && type.kind !== 'list';
-  return messages <= MEMORY_MESSAGES_MAX && bytes <= MEMORY_BYTES_MAX && message.fields.every(isFlat);
+  return messages <= MEMORY_MESSAGES_MAX && bytes <= MEMORY_BYTES_MAX;
 }
 
 /** `built` is all of a batch. */

@@ -255,7 +255,7 @@ export class Stage {
     const { chunk } = built;
     const { plan } = await this.schemaFor(open, chunk);
     const decoded =
-      isWhole && this.options.takesMemory() && fitsMemory(plan, built)
+      isWhole && this.options.takesMemory() && fitsMemory(built)
         ? toMemory(open, plan, built)
         : await this.toTables(open, plan, built);
     open.rows += decoded.rows;

@@ -21,7 +21,7 @@ export type Coordinates = Pick<DeadLetter, 'partition' | 'offset' | 'timestampMs
 export type DecodedRow = { readonly message: Coordinates; readonly values: readonly Value[] };
 
 export type MemoryBatch = {
-  /** Names of the values of a row, in order; none of them is a struct or a list. */
+  /** Names of the values of a row, in order. */
   readonly columns: readonly string[];
   readonly rows: readonly DecodedRow[];
   /** Names of the values of a tombstone: the key. */

@@ -10,6 +10,7 @@ import { keyHashText, keyText } from '../model/key-text.ts';
 import { type Coordinates, type DeadLetter, type DecodedRow, isLater, type MemoryBatch } from '../model/memory-batch.ts';
 import { timeText } from './audit.ts';
 import { type DimensionTable, type FactTable, isOwn, type SqlColumn } from './fact-table.ts';
+import { dayText, microsText, nestedText } from './nested-json.ts';
 import { type BatchRows, inMemory, NO_ROWS } from './staged-batch.ts';
 import type { SqlScalar, Values } from './warehouse.ts';
 
@@ -139,21 +140,20 @@ function keyReader(names: readonly string[], columns: readonly SqlColumn[]): (ro
 }
 
 function scalar(value: NonNullable<Value>): string {
-  assert(typeof value === 'string', 'a batch in memory holds no structs and no lists');
+  assert(typeof value === 'string', 'a struct or a list is no text');
   return value;
 }
-
-const DAY_MS = 86_400_000;
 
 /** `value` is a canonical text (model/convert-value). */
 function outOf(type: FieldType, value: Value): SqlScalar {
   if (value === null) return null;
+  if (type.kind === 'struct' || type.kind === 'list') return nestedText(value, type);
   const text = scalar(value);
   switch (type.kind) {
     case 'boolean':
       return text === 'true' ? '1' : '0';
     case 'date':
-      return new Date(Number(text) * DAY_MS).toISOString().slice(0, 10);
+      return dayText(text);
     case 'timestamp':
       return microsText(BigInt(text));
     case 'blob':
@@ -161,9 +161,4 @@ function outOf(type: FieldType, value: Value): SqlScalar {
     default:
       return text;
   }
-}
-
-function microsText(micros: bigint): string {
-  const rest = ((micros % 1000n) + 1000n) % 1000n;
-  return timeText(Number((micros - rest) / 1000n)).slice(0, -3) + String(rest).padStart(3, '0');
 }

@@ -9,6 +9,7 @@ import type { StagedBatch } from '../model/batch.ts';
 import type { FieldType } from '../model/feed.ts';
 import type { DimensionTable, FactTable, SqlColumn } from './fact-table.ts';
 import { isOwn } from './fact-table.ts';
+import { nestedSql } from './nested-json.ts';
 import type { Values } from './warehouse.ts';
 
 /** Rows of one kind. They may be asked for again: a transaction is begun anew after a deadlock. */
@@ -56,7 +57,7 @@ function outSql(column: string, type: FieldType): string {
       return text(column);
     case 'struct':
     case 'list':
-      return text(`to_json(${column})`);
+      return nestedSql(column, type);
     default:
       return text(column);
   }

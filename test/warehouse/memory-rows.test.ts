@@ -1,4 +1,4 @@
-// Random batches of all flat types: in memory they become the same rows, tombstones, dimensions and dead letters as through DuckDB.
+// Random batches of all types: in memory they become the same rows, tombstones, dimensions and dead letters as through DuckDB.
 // A failure names its seed; set LAKE_FUZZ_SEED to run it again, LAKE_FUZZ_ROUNDS for longer runs.
 
 import { afterAll, expect, test } from 'bun:test';
@@ -25,13 +25,20 @@ afterAll(() => database[Symbol.asyncDispose]());
 
 const KEYS: readonly FieldType[] = SCALARS.filter(({ kind }) => kind !== 'double' && kind !== 'json');
 
+const NESTED: readonly FieldType[] = [
+  ...SCALARS.map(list),
+  ...SCALARS.map((type) => struct({ a: type, 'b "c\'': varchar() })),
+  list(struct({ a: decimal(3, 3), b: { kind: 'json' }, c: list({ kind: 'double' }) })),
+  struct({ a: struct({ b: list(list({ kind: 'timestamp' })) }), c: { kind: 'json' } }),
+];
+
 function randomFeed(dice: Dice): { feed: Feed; fields: readonly Field[] } {
   const isTable = dice.next() < 0.8;
   const keyNames = isTable ? ['f0', 'f1'].slice(0, 1 + dice.upTo(2)) : [];
   const fields = ['n', 't', 'u', 'N', 'extra one'].map((from, index) => {
     const name = `f${index}`;
     const isKey = keyNames.includes(name);
-    const type = dice.pick(isKey ? KEYS : SCALARS);
+    const type = dice.pick(isKey ? KEYS : dice.next() < 0.3 ? NESTED : SCALARS);
     return field(name, type, {
       from: [from],
       required: isKey,
@@ -103,6 +110,7 @@ const shown = (tables: readonly Values[][], kinds: ReadonlyMap<string, string>):
         const kind = value === null ? undefined : kinds.get(`${table}:${column}`);
         // DuckDB's arg_max forgets the sign of zero.
         if (kind === 'double') return table < 3 ? Number(value) : Number(value) + 0;
+        if (table >= 3 && (kind === 'struct' || kind === 'list')) return String(value).replaceAll('-0.0', '0.0');
         return kind === 'decimal' ? String(value).replace(/^(-?)\./, '$10.') : value;
       }),
     ),
@@ -120,7 +128,7 @@ test(`a batch in memory is the batch through DuckDB (seed ${seed})`, async () =>
       mysqlDialect,
     );
     const built = randomBatch(dice, fields, feed);
-    expect(fitsMemory(plan, built)).toBe(true);
+    expect(fitsMemory(built)).toBe(true);
     const tables = await createStagedTables(connection, plan, `fuzz_${round}`);
     const through = await decodeToTables(connection, plan, built, tables);
     const { memory, decoded } = decodeToMemory(plan, built);
@@ -159,15 +167,12 @@ test(`a batch in memory is the batch through DuckDB (seed ${seed})`, async () =>
   });
 }, 120_000);
 
-test('structs and lists, and batches that are not small, are left to DuckDB', () => {
+test('batches that are not small are left to DuckDB', () => {
   const built = (count: number): BuiltChunk => ({
     ...{ chunk: chunkOf(Array.from({ length: count }, () => '{}')), refused: [], tombstones: [], bytes: count },
     release: () => undefined,
   });
-  const planOf = (type: FieldType) => decodePlan(feedOf([field('a', type)]), { timezone: 'UTC', schemaVersion: 1 });
-  expect(fitsMemory(planOf(decimal(5, 2)), built(1_000))).toBe(true);
-  expect(fitsMemory(planOf(decimal(5, 2)), built(1_001))).toBe(false);
-  expect(fitsMemory(planOf(decimal(5, 2)), { ...built(1), bytes: 1024 * 1024 })).toBe(false);
-  expect(fitsMemory(planOf(list(varchar())), built(1))).toBe(false);
-  expect(fitsMemory(planOf(struct({ b: varchar() })), built(1))).toBe(false);
+  expect(fitsMemory(built(1_000))).toBe(true);
+  expect(fitsMemory(built(1_001))).toBe(false);
+  expect(fitsMemory({ ...built(1), bytes: 1024 * 1024 })).toBe(false);
 });
