@@ -8,6 +8,7 @@ import type { Fetched } from '../broker/fetch-response.ts';
 import type { Config } from '../config/config.ts';
 import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { Pace } from '../model/pace.ts';
 import { type Budget, hasRoom, toRelieve } from './budget.ts';
 import type { Changes } from './changes.ts';
 import { Closing } from './closing.ts';
@@ -15,7 +16,7 @@ import { FEED_ERRORS, isGivenUp } from './feed-errors.ts';
 import type { FeedRun } from './feed-run.ts';
 import { type Goal, inStep, measureGoal, missingTopics } from './goal.ts';
 import { Membership } from './membership.ts';
-import { type Progress, progressOf, Stall } from './progress.ts';
+import { backlogOf, type Progress, progressOf, Stall } from './progress.ts';
 import type { PipelineHealth } from './readiness.ts';
 import { Rejoin } from './rejoin.ts';
 
@@ -29,6 +30,7 @@ export type PipelineOptions = {
   readonly changes: Changes;
   readonly untilCaughtUp: boolean;
   readonly budget: Budget;
+  readonly pace: Pace;
   readonly log: Log;
   readonly nowMs: () => number;
   /** Stop gracefully: commit what is staged, leave the group. */
@@ -166,7 +168,8 @@ class Pipeline {
   // ── data ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private async room(): Promise<void> {
-    await this.options.changes.until(() => this.over() || hasRoom(this.live(), this.options.budget));
+    const { budget, pace, nowMs } = this.options;
+    await this.options.changes.until(() => this.over() || (hasRoom(this.live(), budget) && pace.mayTake(nowMs())));
   }
 
   private over(): boolean {
@@ -194,6 +197,7 @@ class Pipeline {
     const heavy = toRelieve(this.live(), this.options.budget);
     if (heavy) this.closing.commit(heavy).catch(() => undefined);
     this.membership.groupOffsets.sendDue();
+    this.options.pace.tellBacklog(backlogOf(this.live()));
     this.report();
     if (++this.ticks % REFRESH_TICKS === 0) this.refresh().catch((error) => this.die(error));
     this.options.changes.notify();
@@ -206,8 +210,6 @@ class Pipeline {
     for (const run of this.live()) await run.rebuilds?.noteLast().catch((error) => this.failed(run, error));
     if (this.fatal !== null) throw this.fatal;
   }
-
-  // ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private caughtUp(): boolean {
     if (!this.goal || !this.inStep) return false;

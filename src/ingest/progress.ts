@@ -15,6 +15,12 @@ export function progressOf(runs: readonly FeedRun[], live: readonly FeedRun[], g
   return { messages, done: later(goal.total - goal.left(live), 0n), total: goal.total };
 }
 
+/** What Kafka had at the last fetches and is not taken yet, in offsets; nothing is known of what was never fetched. */
+export function backlogOf(runs: readonly FeedRun[]): bigint {
+  const lefts = runs.flatMap((run) => [...run.reading.values()].map(({ position, end }) => (end ?? position) - position));
+  return lefts.reduce((sum, left) => sum + later(left, 0n), 0n);
+}
+
 /** DESIGN §3: `--until-caught-up` gives up after this long without progress. */
 export const STALLED_MS_MAX = 5 * 60_000;
 

@@ -6,6 +6,7 @@ import { LakeError } from '../errors.ts';
 import { type Audit, openAudit } from '../lake/audit.ts';
 import { openLake } from '../lake/lake-identity.ts';
 import type { Feed } from '../model/feed.ts';
+import { lakeFirst, type Pace } from '../model/pace.ts';
 import { WAREHOUSE_STATE_PATH } from '../model/paths.ts';
 import { type AuditEntry, journalLine } from '../warehouse/audit.ts';
 import { openWarehouse } from '../warehouse/open-warehouse.ts';
@@ -21,7 +22,7 @@ import { type IngestOptions, runTarget } from './supervisor.ts';
 import type { TargetName } from './target.ts';
 import { warehouseTargets } from './warehouse-target.ts';
 
-export type PipelinesOptions = Omit<IngestOptions, 'targets' | 'feeds' | 'audit' | 'health'> & {
+export type PipelinesOptions = Omit<IngestOptions, 'targets' | 'feeds' | 'audit' | 'health' | 'pace'> & {
   readonly readiness: Readiness;
   /** By target; a target without feeds is not opened. */
   readonly feeds: Readonly<Record<TargetName, readonly Feed[]>>;
@@ -43,8 +44,15 @@ export async function runPipelines(
   const { feeds, log, store, nowMs } = options;
   const audit = openAudit({ store, actor: currentActor(), nowMs, log });
   const running: { readonly target: TargetName; readonly result: Promise<PipelineResult> }[] = [];
+  const pace = lakeFirst();
   const start = (target: TargetName, run: (own: OwnOptions) => Promise<PipelineResult>): void => {
-    const own = { ...options, audit, onProgress: progress(target), health: options.readiness.pipeline(target) };
+    const own = {
+      ...options,
+      audit,
+      onProgress: progress(target),
+      health: options.readiness.pipeline(target),
+      pace: pace[target],
+    };
     running.push({ target, result: run(own) });
   };
   if (feeds.lake.length > 0 || feeds.warehouse.length === 0)
@@ -62,6 +70,8 @@ export async function runPipelines(
       options.readiness.pipeline(target).failed(fields.reason);
       // Said at once: the other pipeline may run for weeks. The one of a process is said when it ends.
       if (running.length > 1) log.error('pipeline_stopped', { target, ...fields });
+    } finally {
+      pace[target].tellBacklog(0n);
     }
   });
   await Promise.all(ended);
@@ -76,7 +86,7 @@ const WAIT_MS_MAX = STALLED_MS_MAX - 20_000;
 /** A server that hangs is given up this long after the run was told to stop; what was in hand is read again by the next one. */
 const STOP_MS_MAX = 10_000;
 
-type OwnOptions = PipelinesOptions & { readonly audit: Audit; readonly health: PipelineHealth };
+type OwnOptions = PipelinesOptions & { readonly audit: Audit; readonly health: PipelineHealth; readonly pace: Pace };
 
 /** A server that is away while nothing comes from Kafka is noticed all the same. */
 const PING_MS = 2_000;

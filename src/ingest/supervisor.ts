@@ -11,6 +11,7 @@ import { openLake } from '../lake/lake-identity.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
+import type { Pace } from '../model/pace.ts';
 import { ENGINE_FOLDER } from '../model/paths.ts';
 import { Changes } from './changes.ts';
 import { collectEvery, DECODERS, GARBAGE_BYTES, openEngine, workPool, workQueue } from './engine.ts';
@@ -44,6 +45,7 @@ export type IngestOptions = {
   readonly collectGarbage: (() => void) | null;
   readonly onProgress: (progress: Progress) => void;
   readonly health: PipelineHealth;
+  readonly pace: Pace;
 };
 
 /** Bytes of chunks under way: two are decoded, two more wait, so that neither decoder waits for Kafka. */
@@ -83,6 +85,7 @@ export async function runTarget(options: IngestOptions): Promise<PipelineResult>
     stop,
     onProgress: options.onProgress,
     health: options.health,
+    pace: options.pace,
   });
 }
 

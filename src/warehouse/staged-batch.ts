@@ -182,20 +182,32 @@ function createSources(connection: Connection, { id, bytes, rows, deadLetters }:
     made.push(table);
     await run(connection, `CREATE TABLE ${table} AS SELECT ${rest}`);
     return {
-      slices: async function* () {
-        for (let from = 0; ; from += sliceRows) {
-          const window = `* FROM ${table} WHERE rowid >= ${from} AND rowid < ${from + sliceRows} ORDER BY rowid`;
-          const slice = await engine((own) => select(own, window));
-          if (slice.length === 0) return;
-          yield slice;
-        }
-      },
+      slices: () =>
+        readAhead((index) => {
+          const from = index * sliceRows;
+          return engine((own) =>
+            select(own, `* FROM ${table} WHERE rowid >= ${from} AND rowid < ${from + sliceRows} ORDER BY rowid`),
+          );
+        }),
     };
   };
   const drop = async (): Promise<void> => {
     for (const table of made.splice(0)) await engine((own) => run(own, `DROP TABLE IF EXISTS ${table}`)).catch(() => undefined);
   };
   return { source, drop };
+}
+
+/** Slices up to the first empty one; while one is used, which the server takes its time for, the next is read. */
+async function* readAhead(read: (index: number) => Promise<readonly Values[]>): AsyncGenerator<readonly Values[]> {
+  let coming = read(0);
+  for (let index = 1; ; index++) {
+    const slice = await coming;
+    if (slice.length === 0) return;
+    coming = read(index);
+    // Whoever asks for it meets its failure; nobody does when the statements before it have failed.
+    coming.catch(() => undefined);
+    yield slice;
+  }
 }
 
 /** Of all rows, not of the winners alone: the first and last time a key was seen, and its newest attributes. One row a key of `from`, which

@@ -12,6 +12,7 @@ import { createIdSource } from '../../src/lake/ids.ts';
 import { openLocalStore } from '../../src/lake/local-store.ts';
 import type { ObjectStore } from '../../src/lake/store.ts';
 import { createLog } from '../../src/log.ts';
+import { OWN_PACE } from '../../src/model/pace.ts';
 import { faulty, type StoreCall } from './faulty-store.ts';
 import type { Fault } from './ingest.ts';
 
@@ -45,6 +46,7 @@ try {
   const result = await runTarget({
     audit: openAudit({ store, actor: 'a test', nowMs, log }),
     health: createReadiness([], { nowMs, isServed: false }).pipeline('lake'),
+    pace: OWN_PACE,
     targets: lakeTargets(config),
     config,
     store,
