@@ -403,7 +403,7 @@ for (const engine of ENGINES) {
         controller.abort();
         const error = await waiting;
         expect(error instanceof LakeError && error.code).toBe('aborted');
-        expect(performance.now() - startMs).toBeLessThan(3000);
+        expect(performance.now() - startMs).toBeLessThan(20_000);
       }, never);
       expect(await column(b, name)).toEqual([10]);
     });

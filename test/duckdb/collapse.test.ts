@@ -245,7 +245,7 @@ describe('the state is that of a plain fold', () => {
         }
       }
     },
-    60_000,
+    300_000,
   );
 });
 

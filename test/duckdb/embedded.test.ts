@@ -11,7 +11,7 @@ const binary = join(folder, 'program');
 
 beforeAll(async () => {
   await buildLake({ entry: join(import.meta.dir, 'embedded-entry.ts'), outfile: binary });
-}, 120_000);
+});
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Runs it in an empty folder; what it printed. */

@@ -141,7 +141,7 @@ test('a checkpoint is the fold: the same bytes from any fold, the same state fro
   }
   rmSync(dirname(file), { recursive: true });
   expect(textOf(await lake.state())).toBe(whole);
-}, 60_000);
+});
 
 test('two lakes with the same entries have the same checkpoint', async () => {
   await using lake = await mixedLake(100);
@@ -153,7 +153,7 @@ test('two lakes with the same entries have the same checkpoint', async () => {
   }
   const made = readFileSync(lake.store.localPath(checkpointPath(FEED, 100)), 'utf8');
   expect(Buffer.from(sealJson(stateToJson(await readFeedState(copy.store, FEED)))).toString('utf8')).toBe(made);
-}, 60_000);
+});
 
 test('the newest three checkpoints are kept, and a start reads the newest', async () => {
   await using lake = await lakeFolder();
@@ -176,7 +176,7 @@ test('a checkpoint that cannot be written does not fail the commit', async () =>
   for (let i = 0; i < 100; i += 1) await log.commit(stageAppend(log, lake.store, [rangeOf(i, i + 1)]), { signal });
   expect(events).toEqual(['checkpoint_skipped']);
   expect((await lake.state()).version).toBe(100);
-}, 60_000);
+});
 
 test('a committed file that is neither staged nor in place is damage, named by path', async () => {
   await using lake = await lakeFolder();

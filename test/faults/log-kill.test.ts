@@ -42,4 +42,4 @@ test('a process killed again and again while it commits leaves a whole log and n
   await later.cleanUpAbandoned({ ageMsMin: 3_600_000 });
   expect(filesUnder(lake.root, `_lake/feeds/${FEED}/staging`)).toEqual([]);
   expect(lake.glob().length).toBe(state.version * 2);
-}, 120_000);
+});

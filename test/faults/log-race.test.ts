@@ -288,7 +288,7 @@ test('8: a writer that slept through hundreds of versions and checkpoints wins n
   expect(await sleeping).toMatchObject({ kind: 'committed', version: 321 });
   expect(positionsOf(await lake.state())).toEqual({ 0: 320, 1: 7 });
   for (const version of [11, 100, 320]) expect((await readEntry(lake.store, FEED, version))?.writer).toBe(others.writer);
-}, 60_000);
+});
 
 test('9: a reader finds a file before its rename, after it, and after its removal until that is swept', async () => {
   await using lake = await lakeFolder();
@@ -348,7 +348,7 @@ test('two writers on different partitions commit a hundred batches each, and all
   expect(positionsOf(state)).toEqual({ 0: 300, 1: 300 });
   expect(state.positions.get(1)?.totals).toEqual({ messages: 300, rows: 300, deadLetters: 0, tombstones: 0 });
   expect(lake.glob()).toEqual([...state.files.keys()].sort());
-}, 60_000);
+});
 
 test('every staged file is durable before the entry that names it, and before each attempt it is still there', async () => {
   await using lake = await lakeFolder();

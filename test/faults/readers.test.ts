@@ -51,7 +51,7 @@ test('readers see every commit whole and once', async () => {
     await sent.send(messages(id, 100, (one) => ({ partition: one % 2, ...(one % 40 ? {} : { value: '[]' }) })));
     // However fast they are taken in, both readers look now and then.
     const wanted = Math.floor(id / 800);
-    if (id % 800 === 0) await until(() => readers.every(({ lines }) => lines().length >= wanted), { timeoutMs: 60_000 });
+    if (id % 800 === 0) await until(() => readers.every(({ lines }) => lines().length >= wanted), { timeoutMs: 180_000 });
   }
   await until(async () => {
     const { positions } = await stateOf(setup.lakePath, 'orders');

@@ -45,7 +45,7 @@ test(`both pipelines in one process, killed ${KILLS} times`, async () => {
   const count = await expectSealed(one, at(KILLS, 30));
   expect(count).toBeGreaterThan(1);
   console.log(`${KILLS} kills, ${count} snapshots sealed`);
-}, 150_000);
+});
 
 test(`a process for each target, each of them killed, ${KILLS} times in all`, async () => {
   await using one = await snapshotScene();
@@ -60,4 +60,4 @@ test(`a process for each target, each of them killed, ${KILLS} times in all`, as
   }
   const count = await expectSealed(one, at(Math.ceil(KILLS / 2), 30));
   expect(count).toBeGreaterThan(1);
-}, 150_000);
+});

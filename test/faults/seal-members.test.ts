@@ -45,7 +45,7 @@ test('one killed, one leaving and one joining while a period ends', async () => 
   expect(await expectSealed(one, at(3, 30))).toBe(3);
   // Nobody took a message of the next period too early.
   expect(Object.values(one.cuts())).toEqual([1, 2, 3].map((hour) => one.offsetsAt(at(hour))));
-}, 120_000);
+});
 
 /** A member with a message of the next period in its hands, from a clock that is a minute behind; asleep before its transaction. */
 async function zombieScene(value: string | null) {
@@ -95,7 +95,7 @@ describe('asleep with a message of the next period in hand', () => {
     zombie.kill('SIGTERM');
     await zombie.ended;
     expect(await expectSealed(one, at(1, 30))).toBe(1);
-  }, 60_000);
+  });
 
   test('13: a tombstone comes while the next snapshot is copied: the key is not back', async () => {
     await using scene = await zombieScene(null);
@@ -120,5 +120,5 @@ describe('asleep with a message of the next period in hand', () => {
     one.check(lake);
     one.check(warehouse);
     expect(await scene.key()).toEqual([]);
-  }, 60_000);
+  });
 });

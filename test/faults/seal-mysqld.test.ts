@@ -54,5 +54,5 @@ describe.each([...mysqlEngines])('%s', (engine) => {
       expect([code, stderr]).toEqual([0, expect.stringContaining('"warehouse_waited_for"')]);
     }
     expect(await expectSealed(one, at(chosen.length, 30))).toBe(chosen.length);
-  }, 90_000);
+  });
 });

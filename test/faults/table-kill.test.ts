@@ -107,4 +107,4 @@ test(`killed ${KILLS} times at random moments while messages keep coming`, async
   await one.check();
   expect(publishes).toBeGreaterThan(0);
   console.log(`${KILLS} kills, ${publishes} publishes before them, ${one.sent.messages.length} messages`);
-}, 240_000);
+});

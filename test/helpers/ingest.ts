@@ -166,7 +166,7 @@ export function startLake(setup: Pick<LakeSetup, 'configPath'>, args: readonly s
           if (!found && readAll) throw new Error(`lake ended without ${n} ${name}:\n${stderr}`);
           return found;
         },
-        { timeoutMs: 60_000, what: `${n} × ${name}` },
+        { timeoutMs: 180_000, what: `${n} × ${name}` },
       ),
     stopped: async () => {
       await until(
@@ -175,7 +175,7 @@ export function startLake(setup: Pick<LakeSetup, 'configPath'>, args: readonly s
           const stat = await Bun.file(`/proc/${child.pid}/stat`).text();
           return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
         },
-        { timeoutMs: 60_000, what: 'lake is stopped' },
+        { timeoutMs: 180_000, what: 'lake is stopped' },
       );
     },
   };

@@ -11,7 +11,7 @@ import { endProcess, endWithParent, freePort, isAlive, type ProcessRef } from '.
 import { kafkaAt, type TestKafka } from './kafka.ts';
 
 // Bun's own 5 s is less than a broker takes to come back; bunfig.toml cannot say so.
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 let base: string | null = null;
 

@@ -2,10 +2,10 @@
 
 export type UntilOptions = { readonly timeoutMs?: number; readonly everyMs?: number; readonly what?: string };
 
-/** Resolves with the first value that is neither false, null nor undefined; throws after `timeoutMs` (30 s). */
+/** Resolves with the first value that is neither false, null nor undefined; throws after `timeoutMs` (two minutes: what has not come by then does not come). */
 export async function until<T>(
   condition: () => T | false | null | undefined | Promise<T | false | null | undefined>,
-  { timeoutMs = 30_000, everyMs = 20, what = condition.toString() }: UntilOptions = {},
+  { timeoutMs = 120_000, everyMs = 20, what = condition.toString() }: UntilOptions = {},
 ): Promise<T> {
   const endMs = performance.now() + timeoutMs;
   for (;;) {

@@ -187,7 +187,7 @@ describe('chunks', () => {
       decode: (work) =>
         decode(async (connection) => {
           running++;
-          await until(() => running >= 2, { timeoutMs: 5_000, what: 'two chunks are decoded beside each other' });
+          await until(() => running >= 2, { what: 'two chunks are decoded beside each other' });
           return work(connection);
         }),
     };

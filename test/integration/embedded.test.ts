@@ -146,14 +146,14 @@ test('a reader in another process always sees one whole state, and a later one n
   const reader = startReader(one.path);
   for (let round = 0; round < 25; round++) {
     await one.send(100);
-    await until(() => lake.events('warehouse_published').length > round >> 2, { timeoutMs: 60_000 });
+    await until(() => lake.events('warehouse_published').length > round >> 2, { timeoutMs: 180_000 });
   }
   await until(
     async () => {
       const [row] = await embeddedRows(one.path, 'SELECT sum(messages) AS n FROM lake_positions');
       return Number(row?.['n']) === one.sentCount();
     },
-    { timeoutMs: 60_000 },
+    { timeoutMs: 180_000 },
   );
   lake.kill('SIGTERM');
   expect((await lake.ended).code).toBe(0);

@@ -115,7 +115,7 @@ describe('in one batch with good ones', () => {
       values: ({ value }): Row => (value?.includes('text 2') ? { id: '2', text: 'text 2' } : { id: '1', text: 'x' }),
       refused: ({ value }) => value?.[0] === 0xff || value?.[0] === 0 || value?.[0] === 0x1e,
     });
-  }, 120_000);
+  });
 });
 
 describe('a feed whose messages mostly do not fit', () => {

@@ -188,7 +188,7 @@ test('two members that meet new names at the same time lose none of them', async
         const { positions } = await stateOf(one.setup.lakePath, 'orders');
         return [...positions.values()].reduce((sum, { totals }) => sum + totals.messages, 0) === one.sent.messages.length;
       },
-      { timeoutMs: 60_000, what: `round ${round} is in` },
+      { timeoutMs: 180_000, what: `round ${round} is in` },
     );
   }
   for (const lake of both) lake.kill('SIGTERM');

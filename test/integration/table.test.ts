@@ -134,13 +134,13 @@ test('of two members one reads a table whole, and the other the other table', as
       .map((partition) => `${topic}:${partition}`)
       .join(','),
   );
-  await until(() => assigned().toSorted().join() === whole.toSorted().join(), { timeoutMs: 30_000, what: 'a table each' });
+  await until(() => assigned().toSorted().join() === whole.toSorted().join(), { timeoutMs: 180_000, what: 'a table each' });
   await send();
   const done = async () => {
     const states = await Promise.all(feeds.map(({ feed_name }) => stateOf(setup.lakePath, feed_name)));
     return states.every((state) => [...state.positions.values()].reduce((sum, { totals }) => sum + totals.messages, 0) === 1_000);
   };
-  await until(done, { timeoutMs: 30_000, what: 'both tables are in' });
+  await until(done, { timeoutMs: 180_000, what: 'both tables are in' });
   for (const lake of members) lake.kill('SIGTERM');
   for (const lake of members) expect((await lake.ended).code).toBe(0);
   for (const [index, sent] of recorders.entries()) {

@@ -146,7 +146,7 @@ for (const when of ['at the start', 'with a batch in hand'] as const) {
     const startedMs = Date.now();
     const { code, stderr } = await lake.ended;
     expect([code, stderr]).toEqual([0, expect.stringMatching(/"(warehouse|batch)_given_up"/)]);
-    expect(Date.now() - startedMs).toBeLessThan(5_000);
+    expect(Date.now() - startedMs).toBeLessThan(30_000);
     at.proxy.open();
     await drain(at.setup);
     await at.inMysql();

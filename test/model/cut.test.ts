@@ -224,7 +224,7 @@ describe('a cut is planned', () => {
         sealed = { ...opens, ...cut.opens };
       }
     }
-  }, 60_000);
+  });
 });
 
 describe('standing', () => {

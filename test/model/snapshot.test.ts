@@ -82,7 +82,7 @@ describe('a period', () => {
       const instantMs = Math.floor(dice.between(ms('1900-01-01'), ms('2100-01-01')));
       checkPeriod(instantMs, { zone, every });
     }
-  }, 60_000);
+  });
 
   test('tiles time around every change of clocks of some zones', () => {
     for (const zone of [
@@ -97,7 +97,7 @@ describe('a period', () => {
         for (const hours of [-25, -1, -0.01, 0, 0.01, 1, 2]) checkPeriod(changeMs + hours * 3_600_000, { zone, every: 'hour' });
       }
     }
-  }, 60_000);
+  });
 });
 
 const formats = new Map<string, Intl.DateTimeFormat>();

@@ -39,7 +39,10 @@ beforeAll(async () => {
   await transaction.send(orders, [message(0), message(1), message(2, { value: null })]);
   await transaction.commit();
   // Kafka writes the marker after its answer.
-  await until(async () => (await kafka.watermarks(orders))[0]?.high === 4n, { timeoutMs: 30_000, what: 'the marker is written' });
+  await until(async () => (await kafka.watermarks(orders))[0]?.high === 4n, {
+    timeoutMs: 180_000,
+    what: 'the marker is written',
+  });
   await kafka.produce(orders, [message(4, { value: 'no json' }), message(5)]);
   // 0: superseded by 2; 1: deleted by 3; 2: the row; 3: a tombstone; 4: no key; 5 and 6: a key deleted and back.
   await kafka.produce(totals, [

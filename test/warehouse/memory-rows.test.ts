@@ -165,7 +165,7 @@ test(`a batch in memory is the batch through DuckDB (seed ${seed})`, async () =>
     deleted: true,
     refused: true,
   });
-}, 120_000);
+});
 
 test('batches that are not small are left to DuckDB', () => {
   const built = (count: number): BuiltChunk => ({

@@ -149,7 +149,7 @@ describe.each(mysqlEngines)('%s', (engine) => {
     const thread = await threadOf();
     const abortedCount = async () => JSON.stringify((await watcher.query("SHOW GLOBAL STATUS LIKE 'Aborted_clients'"))[0]);
     const before = await abortedCount();
-    await until(() => ended === 1, { timeoutMs: 9_000 });
+    await until(() => ended === 1, { timeoutMs: 60_000 });
     expect(await threadOf()).not.toBe(thread as never);
     expect(await abortedCount()).toBe(before);
   });
@@ -221,7 +221,7 @@ describe.each(mysqlEngines)('%s', (engine) => {
     await through.run(sql('CREATE TABLE t (id INT PRIMARY KEY) ENGINE=InnoDB'), never);
     const work = through.transaction((tx) => tx.change(sql('INSERT INTO t VALUES (1)')), given.signal);
     expect((await lakeErrorOf(work)).code).toBe('aborted');
-  }, 20_000);
+  });
 
   test('a server that hangs is given up after the limit, and taken up again', async () => {
     await using server = await startPrivateMysql(engine);
