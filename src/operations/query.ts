@@ -1,5 +1,6 @@
-// SQL over the committed files of a lake, beside whatever is going on in it (PROTOCOL R6, 9). A file that went away while it was
-// read (published anew, compacted, expired) makes the whole query run again on a newer fold.
+// SQL over the committed files of a lake, beside whatever is going on in it (PROTOCOL R6, 9). A file that was moved while it was read
+// (into its place, published anew, compacted, expired) makes the whole query run again on the same fold, from where the file lies then:
+// it moves twice at most, so that an ingest that commits faster than files are opened cannot hold a query up for ever.
 // Invariant: what is given was gathered before, whole, and from one folded version of each feed.
 
 import { availableParallelism } from 'node:os';
@@ -38,16 +39,17 @@ export type QueryWork<G, T> = {
 /** A view with the place of each of its files. */
 export type FoundView = View & { readonly keys: readonly string[]; readonly paths: readonly string[] };
 
-/** After so many times something else is wrong. */
-const RUNS_AGAIN_MAX = 3;
+/** Of thousands of files each is moved for itself; after so many times something else is wrong. */
+const RUNS_AGAIN_MAX = 20;
 const INTERRUPT_EVERY_MS = 50;
 
 /** Gathers, and again while files go away under it. Throws sql_refused, aborted, lake_damaged and what `work` throws. */
 export async function runQuery<G, T>(installation: Installation, request: QueryRequest, work: QueryWork<G, T>): Promise<T> {
   const names = viewNames(installation.config.feeds);
   const store = await openedLake(installation);
+  const states: States = new Map();
   for (let again = 0; ; again++) {
-    const views = await findViews(store, viewsNamed(request.sql, names));
+    const views = await findViews(store, viewsNamed(request.sql, names), states);
     await using engine = await openEngine(installation.signal, request);
     let gathered: G;
     try {
@@ -72,7 +74,7 @@ const ended = (): LakeError => new LakeError('aborted', 'the query was ended');
 /** The views that the SQL can read, with their files; nothing is run. */
 export async function findFiles(installation: Installation, sql: string): Promise<readonly FoundView[]> {
   const store = await openedLake(installation);
-  return findViews(store, viewsNamed(sql, viewNames(installation.config.feeds)));
+  return findViews(store, viewsNamed(sql, viewNames(installation.config.feeds)), new Map());
 }
 
 async function openedLake({ config, lake }: Installation): Promise<ObjectStore> {
@@ -83,9 +85,12 @@ async function openedLake({ config, lake }: Installation): Promise<ObjectStore> 
   });
 }
 
-async function findViews(store: ObjectStore, names: readonly ViewName[]): Promise<readonly FoundView[]> {
+/** By feed: the folds that are read from. */
+type States = Map<string, FeedState>;
+
+/** Where the files of the views lie at this moment. `states` are folded where they are not yet, and anew when a file is gone for good. */
+async function findViews(store: ObjectStore, names: readonly ViewName[], states: States): Promise<readonly FoundView[]> {
   for (let again = 0; ; again++) {
-    const states = new Map<string, FeedState>();
     const found: FoundView[] = [];
     let missing: string | null = null;
     for (const name of names) {
@@ -101,6 +106,7 @@ async function findViews(store: ObjectStore, names: readonly ViewName[]): Promis
       found.push({ ...view, keys, paths: keys.map(store.localPath) });
     }
     if (missing === null) return found;
+    states.clear();
     if (again === RUNS_AGAIN_MAX)
       throw new LakeError('lake_damaged', `${missing} is nowhere, and the log names it`, { where: { file: missing } });
   }

@@ -1,4 +1,5 @@
-// A person's reader beside a running lake: `bun reader-child.ts glob|log <lake> <feed>` reads again and again until SIGTERM.
+// A person's reader beside a running lake: `bun reader-child.ts glob|glob-again|log <lake> <feed>` reads again and again until SIGTERM
+// (`glob-again`: looks again where a file went away between listing and reading, as retention and compaction make them do).
 // Prints one JSON line a look: rows, distinct rows, what the log promised (log only), or an error.
 
 import type { FeedState } from '../../src/model/feed-state.ts';
@@ -19,7 +20,7 @@ async function look(): Promise<{ state: FeedState | null; rows: LakeRow[] }> {
       const files = state ? await logFiles(lakePath, state) : globFiles(lakePath, feed);
       return { state, rows: await readRows(lakePath, files) };
     } catch (error) {
-      if (!state || attempt === LOOKS_MAX || !/No files found|Cannot open file/.test(String(error))) throw error;
+      if (how === 'glob' || attempt === LOOKS_MAX || !/No files found|Cannot open file/.test(String(error))) throw error;
     }
   }
 }

@@ -19,6 +19,7 @@ import { until } from '../helpers/until.ts';
 const DAY_MS = 86_400_000;
 let setup: LakeSetup;
 let folder = '';
+let totalsTopic = '';
 
 beforeAll(async () => {
   folder = mkdtempSync(join(baseFolder(), 'query-'));
@@ -30,6 +31,7 @@ beforeAll(async () => {
     await kafka.createTopic(forEver),
     await kafka.createTopic(forEver),
   ];
+  totalsTopic = totals;
   const feeds = (orderFields: Record<string, string>) => [
     streamFeed('orders', orders, { schema: { fields: orderFields } }),
     tableFeed('totals', totals),
@@ -352,6 +354,26 @@ describe('a file that goes away under a query', () => {
     });
     expect({ runs, rows }).toEqual({ runs: 2, rows: [['19']] });
     restore(found[0] ?? '');
+  });
+
+  test('by a publish at every attempt: what was folded first is read from where it was put aside', async () => {
+    await using installation = installed();
+    const kafka = await testKafka();
+    let runs = 0;
+    const rows = await runQuery(installation, request, {
+      ...counting,
+      gather: async (asked) => {
+        runs += 1;
+        const id = 100 + runs;
+        await kafka.produce(
+          totalsTopic,
+          messages(id, 1, () => ({ key: String(id), timestampMs: FIRST_MS + DAY_MS })),
+        );
+        await drain(setup, { clockMs: FIRST_MS + DAY_MS + 1, args: ['--mode', 'lake'] });
+        return await counting.gather(asked);
+      },
+    });
+    expect({ runs, rows }).toEqual({ runs: 2, rows: [['19']] });
   });
 
   test('a query that fails by itself is not run again', async () => {
