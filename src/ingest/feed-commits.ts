@@ -8,10 +8,10 @@ import type { Log } from '../log.ts';
 import { type ClosedBatch, type CommitAnswer, offsetsOf, type WrittenBatch } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
-import { judgeRefusals, keepRecent, type RefusalCount } from '../model/refusals.ts';
 import type { Changes } from './changes.ts';
 import { stoppedError } from './feed-errors.ts';
 import type { OpenBatch } from './open-batch.ts';
+import { RefusalJudge } from './refusal-judge.ts';
 import { SchemaGrown, type Stage, type WorkQueue } from './stage.ts';
 import type { Target } from './target.ts';
 
@@ -61,10 +61,11 @@ export class FeedCommits {
   private durable: Promise<boolean> = Promise.resolve(true);
   private conflicts = 0;
   private readonly driftTold = new Set<string>();
-  private refusals: readonly RefusalCount[] = [];
+  private readonly judge: RefusalJudge;
 
   constructor(options: FeedCommitsOptions) {
     this.options = options;
+    this.judge = new RefusalJudge(options);
   }
 
   /** Some batch is neither durable nor applied nor given up, or a publish is under way. */
@@ -160,17 +161,16 @@ export class FeedCommits {
       await written.discard();
       return { kind: 'nothing' };
     }
-    const counts = [...this.refusals, { atMs: startedMs, messages: batch.rows + batch.deadLetters, refused: batch.deadLetters }];
-    const verdict = judgeRefusals(counts, this.options.feed.deadLettersMaxRatio, this.options.nowMs());
-    if (verdict.kind === 'too_many') {
+    const excess = this.judge.excessOf(batch, startedMs);
+    if (excess) {
       await written.discard();
-      throw await this.stop(batch, verdict);
+      throw await this.judge.stop(batch, excess);
     }
     const answer = await written.commit(this.options.signal);
-    if (answer.kind === 'refused') this.judge(answer, batch, startedMs);
+    if (answer.kind === 'refused') this.judge.judgeRefused(answer, startedMs, { isWhole: false });
     if (answer.kind !== 'committed' && answer.kind !== 'applied') return this.lost(answer);
     this.taken += batch.ranges.reduce((sum, { messages }) => sum + messages, 0);
-    this.refusals = keepRecent(counts, this.options.nowMs());
+    this.judge.keep(batch, startedMs);
     this.tellDrift(open);
     if (answer.kind === 'applied') {
       this.applied = true;
@@ -184,20 +184,6 @@ export class FeedCommits {
     return { kind: 'committed', partitions: batch.ranges.map(({ partition }) => partition) };
   }
 
-  /** DESIGN §6, for what decodes well and does not fit into the target: said before anything of it becomes a dead letter. Nothing is
-   *  remembered in the log, for the other target may have no such trouble. */
-  private judge({ rows, triedCount }: CommitAnswer & { kind: 'refused' }, batch: ClosedBatch, atMs: number): void {
-    const { feed, target, nowMs } = this.options;
-    const count = { atMs, messages: triedCount + batch.deadLetters, refused: rows.length + batch.deadLetters };
-    const verdict = judgeRefusals([...this.refusals, count], feed.deadLettersMaxRatio, nowMs());
-    if (verdict.kind === 'fine') return;
-    const [first] = rows;
-    const message = `${verdict.refused} of the last ${verdict.messages} messages of feed ${feed.name} do not fit: ${first?.reason}`;
-    const place = { feed: feed.name, topic: feed.topic, target: target.name };
-    const where = first ? { ...place, partition: first.partition, offset: first.offset } : place;
-    throw new LakeError('schema_refuses', message, { where, todo: 'change the table, or the schema of the feed' });
-  }
-
   private async publishApplied(): Promise<RunOutcome> {
     const { feed, target, signal, log, nowMs } = this.options;
     const startedMs = nowMs();
@@ -206,6 +192,7 @@ export class FeedCommits {
     const { answer, ranges, snapshot, rebuild } = published;
     if (answer.kind !== 'committed') {
       this.lostPublishes++;
+      if (answer.kind === 'refused') this.judge.judgeRefused(answer, startedMs, { isWhole: true });
       return this.lost(answer);
     }
     this.conflicts = 0;
@@ -276,23 +263,5 @@ export class FeedCommits {
     const fresh = [...drift].filter((name) => !this.driftTold.has(name)).sort();
     for (const name of fresh) this.driftTold.add(name);
     if (fresh.length > 0) log.warn('fields_unknown', { feed: feed.name, fields: fresh.join(',') });
-  }
-
-  /** DESIGN §6: a wrong schema is noticed before the refused messages are committed. */
-  private async stop(batch: ClosedBatch, { messages, refused }: Omit<RefusalCount, 'atMs'>): Promise<LakeError> {
-    const { feed, target, control, signal } = this.options;
-    const reason = `${refused} of the last ${messages} messages do not fit its schema`;
-    for (let attempt = 1; attempt <= CONFLICTS_MAX; attempt++) {
-      const answer = await control.stop(reason, signal);
-      if (answer.kind === 'committed' || control.state().stopped) break;
-    }
-    return new LakeError(
-      'schema_refuses',
-      `feed ${feed.name} is stopped: ${reason}; none of this batch was taken, nothing is lost`,
-      {
-        where: { feed: feed.name, topic: feed.topic, target: target.name, offset: batch.ranges[0]?.start ?? 0n },
-        todo: `correct its schema in feeds.json, then  lake feeds enable ${feed.name}`,
-      },
-    );
   }
 }

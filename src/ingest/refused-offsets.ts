@@ -3,6 +3,7 @@
 
 import { assert } from '../errors.ts';
 import type { RefusedRow, TargetState } from '../model/batch.ts';
+import { toOffset } from '../model/offsets.ts';
 
 export class RefusedOffsets {
   private byPartition = new Map<number, Map<number, string>>();
@@ -24,5 +25,17 @@ export class RefusedOffsets {
   /** null: it may become a row. Asked for every message. */
   reasonOf(partition: number, offset: number): string | null {
     return this.byPartition.size === 0 ? null : (this.byPartition.get(partition)?.get(offset) ?? null);
+  }
+
+  /** Any of these that was refused. */
+  firstWithin(
+    ranges: readonly { readonly partition: number; readonly start: bigint; readonly end: bigint }[],
+  ): RefusedRow | null {
+    for (const { partition, start, end } of ranges) {
+      for (const [offset, reason] of this.byPartition.get(partition) ?? []) {
+        if (offset >= start && offset < end) return { partition, offset: toOffset(BigInt(offset)), reason };
+      }
+    }
+    return null;
   }
 }

@@ -254,9 +254,9 @@ async function deleteDeleted(
 const marks = (count: number): string => Array<string>(count).fill('?').join(', ');
 
 /** Rows in as few statements as their number and the server's packet allow. Throws RowsRefused when messages are to blame. */
-async function insertAll(tx: Tx, { warehouse }: BatchCommit, { at, ...into }: Insert, rows: RowSource): Promise<void> {
+async function insertAll(tx: Tx, { warehouse, isWhole }: BatchCommit, { at, ...into }: Insert, rows: RowSource): Promise<void> {
   const limits = { rowsMax: warehouse.dialect.insertRowsMax, bytesMax: warehouse.statementBytesMax / 2 };
-  const bisect = at && new Bisect(tx, at, into);
+  const bisect = at && new Bisect(tx, { ...into, at, isWhole });
   for await (const slice of rows.slices()) {
     const parts = [...statementsOf(slice, limits)];
     for (const [index, some] of parts.entries()) {

@@ -18,11 +18,17 @@ export class RowsRefused extends Error {
   }
 }
 
-/** In one pass; the others are found in the next. */
-const REFUSED_MAX = 100;
+/** In one pass; the others are found in the next. A rebuild reads the whole topic for each pass. */
+const REFUSED_MAX = { ofBatch: 100, ofRebuild: 10_000 };
 
 /** Where a row came from: the places of its partition and its offset among the values. */
 export type CoordinatesAt = { readonly partition: number; readonly offset: number };
+
+export type BisectOptions = Omit<RowsInsert, 'rows' | 'next'> & {
+  readonly at: CoordinatesAt;
+  /** The rows are all of a table that is read anew. */
+  readonly isWhole: boolean;
+};
 
 const isRefusal = (error: unknown): error is WarehouseFailure =>
   error instanceof WarehouseFailure && (error.class === 'row' || error.class === 'packet');
@@ -33,11 +39,13 @@ export class Bisect {
   private readonly tx: Tx;
   private readonly at: CoordinatesAt;
   private readonly into: Omit<RowsInsert, 'rows' | 'next'>;
+  private readonly refusedMax: number;
 
-  constructor(tx: Tx, at: CoordinatesAt, into: Omit<RowsInsert, 'rows' | 'next'>) {
+  constructor(tx: Tx, { at, isWhole, ...into }: BisectOptions) {
     this.tx = tx;
     this.at = at;
     this.into = into;
+    this.refusedMax = isWhole ? REFUSED_MAX.ofRebuild : REFUSED_MAX.ofBatch;
   }
 
   /** Inserts what the server takes of these rows, and remembers the others. `next` comes after them. */
@@ -67,7 +75,7 @@ export class Bisect {
   }
 
   get isFull(): boolean {
-    return this.refused.length >= REFUSED_MAX;
+    return this.refused.length >= this.refusedMax;
   }
 
   /** A packet that the server itself refuses takes the connection with it, and says nothing about a row. */

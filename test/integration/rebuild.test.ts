@@ -5,6 +5,7 @@ import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { type LakeResult, type LogLine, runLake, startLake, tableFeed, writeSetup } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { testMysql } from '../helpers/mysql.ts';
+import type { Produced } from '../helpers/produced.ts';
 import { expectLakeRebuilt, FEED, KEPT_MS, rebuildScene, START_MS } from '../helpers/rebuild-scene.ts';
 import { until } from '../helpers/until.ts';
 import { expectFact, factFeed, rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
@@ -162,11 +163,18 @@ async function inWarehouse(more: Record<string, unknown> = {}) {
   const scene = await rebuildScene(({ folder, kafka, topic }) =>
     warehouseSetup({ folder, kafka, database, feeds: [factFeed(FEED, topic, more)] }),
   );
-  const check = async () => {
+  const check = async (refused: (message: Produced) => boolean = () => false) => {
     const { kafka, topic } = scene;
-    return await expectFact(await scene.inKafka(), database, { feed: FEED, topic }, { kafka });
+    return await expectFact(await scene.inKafka(), database, { feed: FEED, topic }, { kafka, refused });
   };
-  return { ...scene, database, check };
+  /** From now on MySQL takes no row with this text. */
+  const refuseText = (text: string) =>
+    rowsOf(
+      database,
+      `CREATE TRIGGER refuse_bad BEFORE INSERT ON fact_${FEED} FOR EACH ROW
+       IF NEW.text = '${text}' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this text'; END IF`,
+    );
+  return { ...scene, database, check, refuseText };
 }
 
 const WAREHOUSE = ['--mode', 'warehouse'];
@@ -276,6 +284,42 @@ describe('in the warehouse', () => {
     expect(letters).toMatchObject([{ state: 'superseded' }, { state: 'superseded' }, { state: 'open' }]);
     const verified = await runLake(scene.setup, ['verify', FEED, '--deep']);
     expect([verified.code, verified.code === 0 ? '' : verified.stdout]).toEqual([0, '']);
+  });
+
+  const MANY = Array.from({ length: 300 }, (_, id) => id);
+  const isBad = ({ value }: Produced): boolean => String(value).includes('"bad"');
+
+  test('rows that the server refuses are found in one reading, and the rows of their keys are the ones before', async () => {
+    await using scene = await inWarehouse();
+    await scene.put(MANY);
+    ended(await scene.run(0, WAREHOUSE));
+    await scene.refuseText('bad');
+    await scene.put(MANY.slice(0, 120), 'bad');
+    const run = ended(await scene.run(2 * KEPT_MS, WAREHOUSE));
+    expect(eventsOf(run, 'rows_refused')).toMatchObject([{ rows: 120 }]);
+    expect(eventsOf(run, 'rebuild_started').length).toBe(2);
+    await scene.check(isBad);
+  });
+
+  test('one whose rows the server mostly refuses stops the feed with its words, and the old table stays', async () => {
+    await using scene = await inWarehouse(BOTH);
+    await scene.put(MANY.slice(0, 200));
+    ended(await scene.run(0));
+    await scene.refuseText('bad');
+    await scene.put(MANY.slice(0, 150), 'bad');
+    const run = await scene.run(2 * KEPT_MS);
+    expect([run.code, run.stderr]).toEqual([
+      1,
+      expect.stringMatching(/150 of the last 200 messages of feed totals do not fit: the warehouse refuses it/),
+    ]);
+    expect(await rowsOf(scene.database, `SELECT text, COUNT(*) AS n FROM fact_${FEED} GROUP BY text`)).toMatchObject([
+      { text: 'new', n: '200' },
+    ]);
+    // The lake has no such trouble, and is not stopped.
+    await expectLakeRebuilt(scene);
+    await rowsOf(scene.database, 'DROP TRIGGER refuse_bad');
+    ended(await scene.run(2 * KEPT_MS));
+    await scene.check();
   });
 
   test('a period that is over is sealed when the rebuild is in, and both targets are equal', async () => {
