@@ -20,6 +20,13 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 // Whoever reads our output may go before its end (`| head`): who writes hears of it, and what goes on and on ends.
 process.stdout.on('error', () => stop.abort());
+// A terminal that was closed says SIGHUP first, which is for reading feeds.json again; then it takes no more lines.
+process.stderr.on('error', () => stop.abort());
+
+const onHangup = (listener: () => void): Disposable => {
+  process.on('SIGHUP', listener);
+  return { [Symbol.dispose]: () => void process.off('SIGHUP', listener) };
+};
 
 /** Buffers that JavaScript no longer holds count little in the collector's eyes; null where the runtime offers no say in it. */
 const bun = (globalThis as { Bun?: { gc(force: boolean): void } }).Bun;
@@ -57,6 +64,7 @@ process.exitCode = await runProgram({
   newId: createIdSource({ nowMs, randomBytes: (count) => randomBytes(count) }),
   stop: stop.signal,
   abort: abort.signal,
+  onHangup,
   collectGarbage,
 });
 // Sockets of a broker that no longer answers would keep the process alive for their whole timeout.

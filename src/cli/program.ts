@@ -62,13 +62,13 @@ function contextOf(
     paint: paintFor(terminal),
   });
   const isJson = flags['json'] === true;
-  const { env, nowMs, newId, stop, abort, collectGarbage, stdin, stdout, stderr, ask } = terminal;
+  const { env, nowMs, newId, stop, abort, onHangup, collectGarbage, stdin, stdout, stderr, ask } = terminal;
   return {
     args,
     flags: { text: (name) => text(flags, name), list: (name) => list(flags, name), has: (name) => flags[name] === true },
     configPath: text(flags, 'config') ?? 'feeds.json',
     overrides: Object.fromEntries(OVERRIDE_FLAGS.map(({ name }) => [name, text(flags, name)])),
-    ...{ env, log, nowMs, newId, stop, abort, collectGarbage, progress, stdin, stdout, ask },
+    ...{ env, log, nowMs, newId, stop, abort, onHangup, collectGarbage, progress, stdin, stdout, ask },
     say: (text) => stderr.write(text),
     print: ({ table, json, isAligned = stdout.isTerminal }) =>
       stdout.write(isJson ? renderJson(json) : renderTable(table, isAligned)),

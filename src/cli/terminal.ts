@@ -23,6 +23,8 @@ export type Terminal = {
   readonly stop: AbortSignal;
   /** Stop at once. */
   readonly abort: AbortSignal;
+  /** Calls back at every SIGHUP; until then, and afterwards, it ends the process. */
+  readonly onHangup: (listener: () => void) => Disposable;
   /** Frees what is unreachable, now; null where that cannot be asked for. */
   readonly collectGarbage: (() => void) | null;
 };

@@ -38,6 +38,8 @@ export type CommandContext = {
   readonly newId: () => string;
   readonly stop: AbortSignal;
   readonly abort: AbortSignal;
+  /** Calls back at every SIGHUP, which ends a process that does not ask for it. */
+  readonly onHangup: (listener: () => void) => Disposable;
   readonly collectGarbage: (() => void) | null;
   readonly progress: { show(progress: Progress): void; end(): void };
   /** stdout: the JSON document with --json, else the table; `isAligned`: as on a terminal, wherever it goes. */

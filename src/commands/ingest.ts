@@ -1,10 +1,14 @@
 // lake ingest: runs the pipelines until told to stop, or until everything that was there is in.
 
+import type { Config } from '../config/config.ts';
+import { findConfigIssues } from '../config/load.ts';
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
+import { watchConfig } from '../ingest/config-watch.ts';
 import type { PipelineResult } from '../ingest/pipeline.ts';
-import { createReadiness } from '../ingest/readiness.ts';
+import { createReadiness, type Readiness } from '../ingest/readiness.ts';
 import { runPipelines } from '../ingest/run-pipelines.ts';
 import type { TargetName } from '../ingest/target.ts';
+import { type FeedsByTarget, WantedFeeds } from '../ingest/wanted-feeds.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import type { Feed } from '../model/feed.ts';
 import { startHttp } from '../service/http.ts';
@@ -39,18 +43,21 @@ async function run(context: CommandContext): Promise<ExitCode> {
   const http = flags.text('http');
   const listen = http === undefined ? null : parseListen(http);
   const config = configOf(context);
-  const feeds = byTarget(chosenFeeds(config, flags.list('feed')), mode);
+  const chosen = flags.list('feed');
+  const feeds = byTarget(chosenFeeds(config, chosen), mode);
   const names = (some: readonly Feed[]): string => some.map((feed) => feed.name).join(',');
   log.info('ingest_started', { lake: names(feeds.lake), warehouse: names(feeds.warehouse), path: config.lake.path });
   const targets = (['lake', 'warehouse'] as const).filter((target) => feeds[target].length > 0);
   const readiness = createReadiness(targets, { nowMs: context.nowMs, isServed: listen !== null });
   await using _server = listen && (await startHttp({ listen, readiness, log }));
   const startedMs = context.nowMs();
+  const wanted = new WantedFeeds(config.feeds, feeds, { mayChange: !flags.has('untilCaughtUp') });
+  using _watch = wanted.mayChange ? await watched(context, { config, wanted, readiness, mode, chosen }) : null;
   const { results, failures } = await runPipelines({
     readiness,
     config,
+    wanted,
     store: await openLocalStore({ root: config.lake.path, access: 'write' }),
-    feeds,
     untilCaughtUp: flags.has('untilCaughtUp'),
     onGap,
     log,
@@ -68,8 +75,8 @@ async function run(context: CommandContext): Promise<ExitCode> {
     duration_ms: elapsedMs,
     per_second: Math.round((messages / elapsedMs) * 1000),
   });
-  const lines = results.flatMap(({ target, result }) => feeds[target].map((feed) => lineOf(feed, target, result)));
-  const lost = failures.flatMap(({ target, error }) => feeds[target].map((feed) => lostLineOf(feed, target, error)));
+  const lines = results.flatMap(({ target, result }) => wanted.of(target).map((feed) => lineOf(feed, target, result)));
+  const lost = failures.flatMap(({ target, error }) => wanted.of(target).map((feed) => lostLineOf(feed, target, error)));
   report(context, [...lines, ...lost]);
   const errors = [...failures.map(({ error }) => error), ...results.flatMap(({ result }) => [...result.failures.values()])];
   for (const error of errors) {
@@ -80,11 +87,41 @@ async function run(context: CommandContext): Promise<ExitCode> {
   return first instanceof LakeError ? first.exit : EXIT.done;
 }
 
+type Watched = {
+  readonly config: Config;
+  readonly wanted: WantedFeeds;
+  readonly readiness: Readiness;
+  readonly mode: Mode;
+  /** Of --feed; those that the file no longer has are left out. */
+  readonly chosen: readonly string[];
+};
+
+/** feeds.json may change while this runs; SIGHUP has it read again, and stopped feeds tried again. */
+async function watched(context: CommandContext, { config, wanted, readiness, mode, chosen }: Watched): Promise<Disposable> {
+  const watch = await watchConfig({
+    config,
+    readiness,
+    log: context.log,
+    load: () => findConfigIssues({ path: context.configPath, env: context.env, overrides: context.overrides }),
+    take: ({ feeds }, retry) => {
+      const read = feeds.filter(({ name, enabled }) => enabled && (chosen.length === 0 || chosen.includes(name)));
+      wanted.change(feeds, byTarget(read, mode), retry);
+    },
+  });
+  const hangup = context.onHangup(() => watch.readAgain());
+  return {
+    [Symbol.dispose]: () => {
+      hangup[Symbol.dispose]();
+      watch[Symbol.dispose]();
+    },
+  };
+}
+
 const total = (messages: ReadonlyMap<string, number>): number => [...messages.values()].reduce((sum, count) => sum + count, 0);
 
 type Mode = 'all' | 'lake' | 'warehouse';
 
-function byTarget(feeds: readonly Feed[], mode: Mode): Record<TargetName, readonly Feed[]> {
+function byTarget(feeds: readonly Feed[], mode: Mode): FeedsByTarget {
   return {
     lake: mode === 'warehouse' ? [] : feeds.filter((feed) => feed.destination !== 'data_warehouse'),
     warehouse: mode === 'lake' ? [] : feeds.filter((feed) => feed.destination !== 'data_lake'),

@@ -43,6 +43,11 @@ export class Closing {
     return this.follow(run, () => run.commits.commit());
   }
 
+  /** A period's end is under way, with a seal perhaps. */
+  isEnding(run: FeedRun): boolean {
+    return this.ending.has(run);
+  }
+
   /** Everything that is staged and applied becomes durable. */
   async commitAll(runs: readonly FeedRun[]): Promise<void> {
     const { changes } = this.options;

@@ -28,6 +28,7 @@ export class Membership {
   private readonly options: MembershipOptions;
   private readonly inOrder = serial();
   private newest = 0;
+  private own: readonly TopicPartition[] = [];
   readonly groupOffsets: GroupOffsets;
 
   constructor(options: MembershipOptions) {
@@ -38,6 +39,7 @@ export class Membership {
   /** The group gave us exactly these. Returns where to read each from; empty when a newer assignment has come meanwhile. */
   assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint>> {
     const mine = ++this.newest;
+    this.own = partitions;
     this.groupOffsets.assigned(partitions);
     this.options.log.info('partitions_assigned', { partitions: partitions.map(partitionKey).sort().join(',') });
     return this.inOrder(async () => {
@@ -58,9 +60,19 @@ export class Membership {
 
   /** All partitions of a feed from the target's positions: after a conflict, or when Kafka has not what was asked for. */
   readAgain(run: FeedRun): Promise<void> {
+    return this.readFrom(run, () => [...run.reading.keys()]);
+  }
+
+  /** A feed that was opened anew, or rested: the partitions of its topic that are this member's. */
+  give(run: FeedRun): Promise<void> {
+    const { topic } = run.feed;
+    return this.readFrom(run, () => this.own.filter((one) => one.topic === topic).map(({ partition }) => partition));
+  }
+
+  private readFrom(run: FeedRun, which: () => readonly number[]): Promise<void> {
     const mine = this.newest;
     return this.inOrder(async () => {
-      const partitions = [...run.reading.keys()];
+      const partitions = which();
       if (mine !== this.newest || partitions.length === 0 || !this.options.live().includes(run)) return;
       const { topic } = run.feed;
       // Until the seek nothing is fetched, so that position and fetch cannot part ways.

@@ -6,27 +6,29 @@ import type { KafkaAdmin } from '../broker/client.ts';
 import { type ConsumerHandlers, createGroupConsumer, type GroupConsumer, type TopicPartition } from '../broker/consumer.ts';
 import type { Fetched } from '../broker/fetch-response.ts';
 import type { Config } from '../config/config.ts';
-import { LakeError } from '../errors.ts';
+import type { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Pace } from '../model/pace.ts';
 import { type Budget, hasRoom, toRelieve } from './budget.ts';
 import type { Changes } from './changes.ts';
 import { Closing } from './closing.ts';
-import { FEED_ERRORS, isGivenUp } from './feed-errors.ts';
 import type { FeedRun } from './feed-run.ts';
-import { type Goal, inStep, measureGoal, missingTopics } from './goal.ts';
+import type { FeedRuns } from './feed-runs.ts';
+import { FeedStops } from './feed-stops.ts';
+import { type Goal, inStep, measureGoal } from './goal.ts';
 import { Membership } from './membership.ts';
 import { backlogOf, type Progress, progressOf, Stall } from './progress.ts';
 import type { PipelineHealth } from './readiness.ts';
+import { type Follow, Reconfigure } from './reconfigure.ts';
 import { Rejoin } from './rejoin.ts';
 
 export type PipelineOptions = {
   readonly config: Config;
   readonly groupId: string;
   readonly admin: KafkaAdmin;
-  readonly runs: readonly FeedRun[];
-  /** Feeds that could not be opened. */
-  readonly failures: ReadonlyMap<string, LakeError>;
+  readonly runs: FeedRuns;
+  /** How feeds come and go while it runs; null: they stay. */
+  readonly follow: Follow | null;
   readonly changes: Changes;
   readonly untilCaughtUp: boolean;
   readonly budget: Budget;
@@ -57,8 +59,9 @@ export async function runPipeline(options: PipelineOptions): Promise<PipelineRes
 
 class Pipeline {
   private readonly options: PipelineOptions;
-  private readonly runs: ReadonlyMap<string, FeedRun>;
-  private readonly failures: Map<string, LakeError>;
+  private readonly runs: FeedRuns;
+  private readonly stops: FeedStops;
+  private readonly reconfigure: Reconfigure | null;
   private consumer: GroupConsumer;
   private readonly rejoin: Rejoin;
   private readonly membership: Membership;
@@ -77,28 +80,31 @@ class Pipeline {
 
   constructor(options: PipelineOptions) {
     this.options = options;
-    this.failures = new Map(options.failures);
     this.stall = new Stall(options.nowMs());
     this.tidyMs = options.nowMs();
-    this.runs = new Map(options.runs.map((run) => [run.feed.topic, run]));
+    this.runs = options.runs;
+    this.stops = new FeedStops({
+      ...options,
+      consumer: () => this.consumer,
+      stopping: () => this.stopping,
+      die: (error) => this.die(error),
+    });
     const handlers: ConsumerHandlers = {
       assigned: (partitions) => this.assigned(partitions),
       room: () => this.room(),
       take: (fetched, fetchedOffset) => this.take(fetched, fetchedOffset),
       responseTaken: () => {
-        for (const run of this.over() ? [] : this.live()) this.closing.closeDue(run);
+        for (const run of this.over() ? [] : this.runs.live()) this.closing.closeDue(run);
       },
       outOfRange: (partition) => this.outOfRange(partition),
-      unreadable: (partition, offset) => this.unreadable(partition, offset),
+      unreadable: (partition, offset) => this.stops.unreadable(partition, offset),
       unknownTopic: () => this.rejoin.unknownTopic(),
       crashed: (error, restarting) => this.rejoin.crashed(error, restarting),
     };
     const { config, log, changes } = options;
     const { kafka } = config;
     const createConsumer = () => {
-      const topics = this.live().map(({ feed }) => feed.topic);
-      const tables = this.live().flatMap(({ feed }) => (feed.type === 'table' ? [feed.topic] : []));
-      return createGroupConsumer({ kafka, groupId: options.groupId, topics, tables, handlers, log });
+      return createGroupConsumer({ kafka, groupId: options.groupId, ...this.runs.subscription(), handlers, log });
     };
     this.rejoin = new Rejoin({
       kafka,
@@ -106,36 +112,55 @@ class Pipeline {
       renew: () => {
         this.consumer = createConsumer();
       },
-      stopMissing: () => this.stopMissing(),
-      over: () => this.over() || this.live().length === 0,
+      stopMissing: () => this.stops.missing(),
+      over: () => this.over() || this.runs.subscription().topics.length === 0,
       die: (error) => this.die(error),
       ...{ changes, log, health: options.health },
     });
     this.membership = new Membership({
       consumer: () => this.consumer,
-      live: () => this.live(),
+      live: () => this.runs.live(),
       over: () => this.over(),
-      failed: (run, error) => this.failed(run, error),
+      failed: (run, error) => this.stops.failed(run, error),
       ...{ changes, log, nowMs: options.nowMs, health: options.health },
     });
     this.closing = new Closing({
       goal: () => this.goal,
       membership: this.membership,
       over: () => this.over(),
-      isLive: (run) => this.isLive(run),
-      failed: (run, error) => this.failed(run, error),
+      isLive: (run) => this.runs.isLive(run),
+      failed: (run, error) => this.stops.failed(run, error),
       changes,
       nowMs: options.nowMs,
       signal: options.stop,
     });
+    this.reconfigure = options.follow && this.createReconfigure(options.follow);
     this.consumer = createConsumer();
+  }
+
+  private createReconfigure(follow: Follow): Reconfigure {
+    const { changes, log } = this.options;
+    return new Reconfigure({
+      ...follow,
+      runs: this.runs,
+      membership: this.membership,
+      closing: this.closing,
+      leaveAlone: (run) => this.stops.leaveAlone(run),
+      rejoin: async () => {
+        await this.commitAll();
+        this.rejoin.renewed();
+      },
+      over: () => this.over(),
+      ...{ changes, log },
+    });
   }
 
   async run(): Promise<PipelineResult> {
     const { changes, stop, untilCaughtUp } = this.options;
     if (untilCaughtUp) {
-      this.goal = await measureGoal(this.options.admin, this.options.config, this.options.runs);
-      this.inStep = await inStep(this.options);
+      const runs = this.runs.all;
+      this.goal = await measureGoal(this.options.admin, this.options.config, runs);
+      this.inStep = await inStep({ ...this.options, runs });
     }
     const stopped = (): void => {
       this.stopping = true;
@@ -145,8 +170,11 @@ class Pipeline {
     if (stop.aborted) stopped();
     const ticker = setInterval(() => this.tick(), TICK_MS);
     try {
-      if (this.live().length > 0 && !this.caughtUp() && !this.stopping) await this.consumer.run();
-      await changes.until(() => this.fatal !== null || this.stopping || this.live().length === 0 || this.caughtUp());
+      if (this.runs.live().length > 0 && !this.caughtUp() && !this.stopping) await this.consumer.run();
+      using _follow = this.options.follow?.changed((retry) => this.reconfigured(retry));
+      this.reconfigured(false);
+      await changes.until(() => this.fatal !== null || this.stopping || this.nothingLeft() || this.caughtUp());
+      await changes.until(() => this.reconfigure?.busy !== true);
       if (this.fatal === null) await this.commitAll();
     } finally {
       this.finished = true;
@@ -156,7 +184,15 @@ class Pipeline {
       await this.consumer.stop().catch(() => undefined);
     }
     if (this.fatal !== null) throw this.fatal;
-    return { messages: new Map(this.options.runs.map((run) => [run.feed.name, run.commits.messages])), failures: this.failures };
+    return { messages: this.runs.messages(), failures: this.runs.failures };
+  }
+
+  private reconfigured(retry: boolean): void {
+    this.reconfigure?.take(retry).catch((error) => this.die(error));
+  }
+
+  private nothingLeft(): boolean {
+    return this.reconfigure?.busy !== true && this.runs.live().length === 0;
   }
 
   private async assigned(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, bigint>> {
@@ -169,7 +205,7 @@ class Pipeline {
 
   private async room(): Promise<void> {
     const { budget, pace, nowMs } = this.options;
-    await this.options.changes.until(() => this.over() || (hasRoom(this.live(), budget) && pace.mayTake(nowMs())));
+    await this.options.changes.until(() => this.over() || (hasRoom(this.runs.live(), budget) && pace.mayTake(nowMs())));
   }
 
   private over(): boolean {
@@ -177,27 +213,27 @@ class Pipeline {
   }
 
   private take(fetched: Fetched, fetchedOffset: bigint): void {
-    const run = this.runs.get(fetched.topic);
-    if (!run || !this.isLive(run) || this.stopping) return;
+    const run = this.runs.ofTopic(fetched.topic);
+    if (!run || !this.runs.isLive(run) || this.stopping) return;
     try {
       if (run.take(fetched, fetchedOffset)) this.consumer.leaveAlone(fetched);
       if (run.full) this.closing.closeDue(run);
     } catch (error) {
-      this.failed(run, error);
+      this.stops.failed(run, error);
     }
   }
 
   /** One beat: close what is due, notice the end, tell the progress, tidy up in quiet minutes. */
   private tick(): void {
     if (this.finished) return;
-    for (const run of this.live()) {
+    for (const run of this.runs.live()) {
       this.closing.closeDue(run);
-      this.closing.endPeriod(run).catch((error) => this.failed(run, error));
+      this.closing.endPeriod(run).catch((error) => this.stops.failed(run, error));
     }
-    const heavy = toRelieve(this.live(), this.options.budget);
+    const heavy = toRelieve(this.runs.live(), this.options.budget);
     if (heavy) this.closing.commit(heavy).catch(() => undefined);
     this.membership.groupOffsets.sendDue();
-    this.options.pace.tellBacklog(backlogOf(this.live()));
+    this.options.pace.tellBacklog(backlogOf(this.runs.live()));
     this.report();
     if (++this.ticks % REFRESH_TICKS === 0) this.refresh().catch((error) => this.die(error));
     this.options.changes.notify();
@@ -205,22 +241,24 @@ class Pipeline {
 
   private async commitAll(): Promise<void> {
     this.consumer.pauseAll();
-    await this.closing.commitAll(this.live());
+    await this.closing.commitAll(this.runs.live());
     if (this.fatal !== null) throw this.fatal;
-    for (const run of this.live()) await run.rebuilds?.noteLast().catch((error) => this.failed(run, error));
+    for (const run of this.runs.live()) await run.rebuilds?.noteLast().catch((error) => this.stops.failed(run, error));
     if (this.fatal !== null) throw this.fatal;
   }
 
   private caughtUp(): boolean {
     if (!this.goal || !this.inStep) return false;
     // What came after the goal was set may still be staged; it is committed on the way out.
-    return this.goal.left(this.live()) === 0n && !this.live().some((run) => run.boundary?.isDue() || run.isRebuilding);
+    const live = this.runs.live();
+    return this.goal.left(live) === 0n && !live.some((run) => run.boundary?.isDue() || run.isRebuilding);
   }
 
   private report(): void {
-    const { onProgress, runs, nowMs } = this.options;
-    onProgress(progressOf(runs, this.live(), this.goal));
-    const stalled = this.goal && this.stall.look(runs, this.live(), { goal: this.goal, nowMs: nowMs() });
+    const { onProgress, nowMs } = this.options;
+    const [all, live] = [this.runs.all, this.runs.live()];
+    onProgress(progressOf(all, live, this.goal));
+    const stalled = this.goal && this.stall.look(all, live, { goal: this.goal, nowMs: nowMs() });
     if (stalled) this.die(stalled);
   }
 
@@ -231,9 +269,9 @@ class Pipeline {
     try {
       const tidy = this.options.nowMs() - this.tidyMs > TIDY_MS;
       if (tidy) this.tidyMs = this.options.nowMs();
-      for (const run of this.live()) {
+      for (const run of this.runs.live()) {
         if (run.commits.busy) continue;
-        await this.refreshRun(run, tidy).catch((error) => this.failed(run, error));
+        await this.refreshRun(run, tidy).catch((error) => this.stops.failed(run, error));
       }
     } finally {
       this.refreshing = false;
@@ -247,50 +285,9 @@ class Pipeline {
     if (run.reading.size > 0 && (await run.rebuilds?.beat())) await this.membership.readAgain(run);
   }
 
-  private live(): readonly FeedRun[] {
-    return this.options.runs.filter((run) => this.isLive(run));
-  }
-
-  private isLive(run: FeedRun): boolean {
-    return !this.failures.has(run.feed.name);
-  }
-
-  private failed(run: FeedRun, error: unknown): void {
-    if (this.stopping && isGivenUp(error)) {
-      // What is in hand is read again by the next run.
-      this.options.log.warn('batch_given_up', { feed: run.feed.name, code: error.code, reason: error.message });
-      return;
-    }
-    if (!(error instanceof LakeError) || !FEED_ERRORS.has(error.code)) {
-      this.die(error);
-      return;
-    }
-    if (this.failures.has(run.feed.name)) return;
-    this.failures.set(run.feed.name, error);
-    const { code, message: reason } = error;
-    this.options.log.error('feed_stopped', { feed: run.feed.name, target: run.target.name, code, reason });
-    for (const partition of run.reading.keys()) this.consumer.leaveAlone({ topic: run.feed.topic, partition });
-    run.drop().catch((dropError) => this.die(dropError));
-    this.options.changes.notify();
-  }
-
   private outOfRange({ topic }: TopicPartition): void {
-    const run = this.runs.get(topic);
-    if (run && this.isLive(run)) this.membership.readAgain(run).catch((error) => this.failed(run, error));
-  }
-
-  private unreadable({ topic, partition }: TopicPartition, offset: bigint): void {
-    const run = this.runs.get(topic);
-    if (!run || !this.isLive(run)) return;
-    const where = { topic, partition, offset, target: run.target.name };
-    const message = `partition ${partition} of topic ${topic} cannot be read at offset ${offset}`;
-    this.failed(run, new LakeError('message_format', message, { where }));
-  }
-
-  private async stopMissing(): Promise<number> {
-    const missing = await missingTopics(this.options.admin, this.options.config, this.live());
-    for (const [run, error] of missing) this.failed(run, error);
-    return missing.size;
+    const run = this.runs.ofTopic(topic);
+    if (run && this.runs.isLive(run)) this.membership.readAgain(run).catch((error) => this.stops.failed(run, error));
   }
 
   private die(error: unknown): void {

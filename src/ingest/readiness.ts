@@ -5,6 +5,8 @@ import type { TargetName } from './target.ts';
 
 /** What a pipeline says of itself. `token`: whoever waits, so that two who wait for the same thing are two. */
 export type PipelineHealth = {
+  /** It starts, perhaps after it ended by an error. */
+  begins(): void;
   /** The group has said which partitions are this member's. */
   reads(): void;
   kafkaLost(reason: string): void;
@@ -23,12 +25,17 @@ export type ReadinessView = {
     /** null: it is ready. */
     readonly reason: string | null;
   }[];
+  /** feeds.json: since when the one in force is, and why a newer one is not. */
+  readonly config: { readonly since: string; readonly refused: string | null };
 };
 
 export type Readiness = {
   /** Whether somebody may ask at any time. */
   readonly isServed: boolean;
   pipeline(target: TargetName): PipelineHealth;
+  configTaken(): void;
+  /** The one before stays in force. */
+  configRefused(reason: string): void;
   view(): ReadinessView;
 };
 
@@ -51,8 +58,15 @@ export function createReadiness(
     if (isReady !== state.isReady) state.sinceMs = nowMs();
     state.isReady = isReady;
   };
+  let config = { sinceMs: nowMs(), refused: null as string | null };
   return {
     isServed,
+    configTaken: () => {
+      config = { sinceMs: nowMs(), refused: null };
+    },
+    configRefused: (refused) => {
+      config = { ...config, refused };
+    },
     pipeline: (target) => {
       const state = states.get(target) ?? fresh();
       states.set(target, state);
@@ -61,6 +75,11 @@ export function createReadiness(
         changed(state);
       };
       return {
+        begins: () =>
+          change(() => {
+            state.failure = null;
+            state.isStarted = false;
+          }),
         reads: () =>
           change(() => {
             state.isStarted = true;
@@ -79,7 +98,9 @@ export function createReadiness(
       const pipelines = [...states].map(([target, state]) => ({
         ...{ target, ready: state.isReady, since: new Date(state.sinceMs).toISOString(), reason: reasonOf(state) },
       }));
-      return { ready: pipelines.every(({ ready }) => ready), pipelines };
+      const { sinceMs, refused } = config;
+      const ready = pipelines.every((one) => one.ready);
+      return { ready, pipelines, config: { since: new Date(sinceMs).toISOString(), refused } };
     },
   };
 }

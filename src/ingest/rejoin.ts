@@ -56,6 +56,11 @@ export class Rejoin {
     else this.alone(() => this.rejoin());
   }
 
+  /** With the feeds there are now, in the place of those there were. */
+  renewed(): void {
+    this.alone(() => this.rejoin());
+  }
+
   private async rejoin(): Promise<void> {
     const { changes, consumer, log, over, renew } = this.options;
     for (let attempt = 1; ; attempt++) {

@@ -5,7 +5,6 @@ import { currentActor } from '../config/actor.ts';
 import { LakeError } from '../errors.ts';
 import { type Audit, openAudit } from '../lake/audit.ts';
 import { openLake } from '../lake/lake-identity.ts';
-import type { Feed } from '../model/feed.ts';
 import { lakeFirst, type Pace } from '../model/pace.ts';
 import { WAREHOUSE_STATE_PATH } from '../model/paths.ts';
 import { type AuditEntry, journalLine } from '../warehouse/audit.ts';
@@ -13,6 +12,7 @@ import { openWarehouse } from '../warehouse/open-warehouse.ts';
 import { patiently } from '../warehouse/patience.ts';
 import { setUpWarehouse } from '../warehouse/setup.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
+import { Changes } from './changes.ts';
 import { isGivenUp } from './feed-errors.ts';
 import { lakeTargets } from './lake-target.ts';
 import type { PipelineResult } from './pipeline.ts';
@@ -22,10 +22,8 @@ import { type IngestOptions, runTarget } from './supervisor.ts';
 import type { TargetName } from './target.ts';
 import { warehouseTargets } from './warehouse-target.ts';
 
-export type PipelinesOptions = Omit<IngestOptions, 'targets' | 'feeds' | 'audit' | 'health' | 'pace'> & {
+export type PipelinesOptions = Omit<IngestOptions, 'targets' | 'audit' | 'health' | 'pace' | 'prepare'> & {
   readonly readiness: Readiness;
-  /** By target; a target without feeds is not opened. */
-  readonly feeds: Readonly<Record<TargetName, readonly Feed[]>>;
 };
 
 export type TargetResult = {
@@ -36,48 +34,75 @@ export type TargetResult = {
 /** Of the pipelines that ended by an error. */
 export type TargetFailure = { readonly target: TargetName; readonly error: unknown };
 
-/** When all have ended. Throws the error when all of them ended by one. */
+const TARGETS = ['lake', 'warehouse'] as const satisfies readonly TargetName[];
+
+/** When all have ended, and no feed is waited for. Throws the error when all of them ended by one. */
 export async function runPipelines(
   options: PipelinesOptions,
 ): Promise<{ readonly results: readonly TargetResult[]; readonly failures: readonly TargetFailure[] }> {
   const progress = addedUp(options.onProgress);
-  const { feeds, log, store, nowMs } = options;
+  const { wanted, log, store, nowMs, stop } = options;
   const audit = openAudit({ store, actor: currentActor(), nowMs, log });
-  const running: { readonly target: TargetName; readonly result: Promise<PipelineResult> }[] = [];
   const pace = lakeFirst();
-  const start = (target: TargetName, run: (own: OwnOptions) => Promise<PipelineResult>): void => {
-    const own = {
-      ...options,
-      audit,
-      onProgress: progress(target),
-      health: options.readiness.pipeline(target),
-      pace: pace[target],
-    };
-    running.push({ target, result: run(own) });
+  const changes = new Changes();
+  const running = new Set<TargetName>();
+  const results = new Map<TargetName, PipelineResult>();
+  const failures = new Map<TargetName, unknown>();
+  const isWanted = (target: TargetName): boolean => wanted.of(target).length > 0;
+  const failed = (target: TargetName, error: unknown): void => {
+    failures.set(target, error);
+    const known = error instanceof LakeError ? { code: error.code, reason: error.message, todo: error.todo } : null;
+    const fields = known ?? { code: 'bug', reason: String(error) };
+    options.readiness.pipeline(target).failed(fields.reason);
+    // Said at once: the other pipeline may run for weeks. The one of a process is said when it ends.
+    if (TARGETS.every(isWanted)) log.error('pipeline_stopped', { target, ...fields });
   };
-  if (feeds.lake.length > 0 || feeds.warehouse.length === 0)
-    start('lake', (own) => runTarget({ ...own, feeds: feeds.lake, targets: lakeTargets(options.config) }));
-  if (feeds.warehouse.length > 0) start('warehouse', runWarehouse);
-  const results: TargetResult[] = [];
-  const failures: TargetFailure[] = [];
-  const ended = running.map(async ({ target, result }) => {
+  const begin = async (target: TargetName): Promise<void> => {
+    if (running.has(target)) return;
+    running.add(target);
+    failures.delete(target);
+    const health = options.readiness.pipeline(target);
+    health.begins();
     try {
-      results.push({ target, result: await result });
+      const own = { ...options, audit, onProgress: progress(target), health, pace: pace[target] };
+      const result = await PIPELINES[target](own).finally(() => pace[target].tellBacklog(0n));
+      results.set(target, addedTo(results.get(target), result));
+      running.delete(target);
+      // A feed that became wanted while it was ending.
+      if (wanted.mayChange && !stop.aborted && wanted.of(target).some(({ name }) => !result.failures.has(name)))
+        await begin(target);
     } catch (error) {
-      failures.push({ target, error });
-      const known = error instanceof LakeError ? { code: error.code, reason: error.message, todo: error.todo } : null;
-      const fields = known ?? { code: 'bug', reason: String(error) };
-      options.readiness.pipeline(target).failed(fields.reason);
-      // Said at once: the other pipeline may run for weeks. The one of a process is said when it ends.
-      if (running.length > 1) log.error('pipeline_stopped', { target, ...fields });
+      running.delete(target);
+      failed(target, error);
     } finally {
-      pace[target].tellBacklog(0n);
+      changes.notify();
     }
+  };
+  const beginWanted = (): void => {
+    for (const target of TARGETS) if (isWanted(target)) void begin(target);
+  };
+  const stopped = (): void => changes.notify();
+  stop.addEventListener('abort', stopped, { once: true });
+  using _follow = wanted.follow(() => {
+    if (!stop.aborted) beginWanted();
   });
-  await Promise.all(ended);
+  beginWanted();
+  if (running.size === 0) void begin('lake');
+  await changes.until(() => running.size === 0 && (!wanted.mayChange || stop.aborted || TARGETS.some(isWanted)));
+  stop.removeEventListener('abort', stopped);
   await audit.end();
-  if (results.length === 0) throw failures[0]?.error;
-  return { results, failures };
+  const ended = [...results].filter(([target]) => !failures.has(target)).map(([target, result]) => ({ target, result }));
+  const [first] = failures.values();
+  if (ended.length === 0 && failures.size > 0) throw first;
+  return { results: ended, failures: [...failures].map(([target, error]) => ({ target, error })) };
+}
+
+/** What stopped a feed that has been taken up again since is of the past. */
+function addedTo(before: PipelineResult | undefined, { messages, failures }: PipelineResult): PipelineResult {
+  if (!before) return { messages, failures };
+  const names = new Set([...before.messages.keys(), ...messages.keys()]);
+  const sum = (name: string): number => (before.messages.get(name) ?? 0) + (messages.get(name) ?? 0);
+  return { messages: new Map([...names].map((name) => [name, sum(name)])), failures };
 }
 
 /** A run until caught up gives up a little before it would be said to stall (ingest/stall): the reason is then the right one. */
@@ -88,12 +113,16 @@ const STOP_MS_MAX = 10_000;
 
 type OwnOptions = PipelinesOptions & { readonly audit: Audit; readonly health: PipelineHealth; readonly pace: Pace };
 
+const PIPELINES: Readonly<Record<TargetName, (options: OwnOptions) => Promise<PipelineResult>>> = {
+  lake: (options) => runTarget({ ...options, targets: lakeTargets(options.config) }),
+  warehouse: runWarehouse,
+};
+
 /** A server that is away while nothing comes from Kafka is noticed all the same. */
 const PING_MS = 2_000;
 
 async function runWarehouse(options: OwnOptions): Promise<PipelineResult> {
-  const { config, store, log, nowMs, newId, untilCaughtUp, audit, health } = options;
-  const feeds = options.feeds.warehouse;
+  const { config, store, log, nowMs, newId, untilCaughtUp, audit, health, wanted } = options;
   const ended = new AbortController();
   const abort = AbortSignal.any([options.abort, ended.signal]);
   let late: ReturnType<typeof setTimeout> | undefined;
@@ -111,12 +140,15 @@ async function runWarehouse(options: OwnOptions): Promise<PipelineResult> {
       publishEveryMs: config.batch.batchTimeoutSeconds * 1000,
     };
     await using warehouse = await openWarehouse(config.warehouse, { log, patience: ofServer, signal: abort, ...embedded });
-    const setup = { lakeId, feeds: config.feeds, nowMs: nowMs(), compression: config.lake.compression };
     const tell = (entries: readonly AuditEntry[]): void => audit.append(entries.map((entry) => journalLine(entry, nowMs())));
-    tell(await patiently(() => setUpWarehouse(warehouse, setup, abort), ofServer, abort));
+    const prepare = async (): Promise<void> => {
+      const setup = { lakeId, feeds: wanted.every, nowMs: nowMs(), compression: config.lake.compression };
+      tell(await patiently(() => setUpWarehouse(warehouse, setup, abort), ofServer, abort));
+    };
+    await prepare();
     const targets = warehouseTargets({ config, warehouse, patience, tell });
     using _ping = options.readiness.isServed ? pinged(warehouse, health, abort) : null;
-    return await runTarget({ ...options, feeds, abort, targets }).finally(() => ended.abort());
+    return await runTarget({ ...options, abort, targets, prepare }).finally(() => ended.abort());
   } catch (error) {
     // Told to stop while it waited for the server: nothing was taken, nothing is lost.
     if (!options.stop.aborted || !isGivenUp(error)) throw error;

@@ -17,6 +17,7 @@ import { Changes } from './changes.ts';
 import { collectEvery, DECODERS, GARBAGE_BYTES, openEngine, workPool, workQueue } from './engine.ts';
 import { FEED_ERRORS, stoppedError } from './feed-errors.ts';
 import { FeedRun } from './feed-run.ts';
+import { FeedRuns } from './feed-runs.ts';
 import { feedSchema } from './feed-schema.ts';
 import { feedStarts } from './feed-start.ts';
 import type { TargetKind } from './lake-target.ts';
@@ -25,14 +26,19 @@ import { pinTable } from './pins.ts';
 import { type PipelineResult, runPipeline } from './pipeline.ts';
 import type { Progress } from './progress.ts';
 import type { PipelineHealth } from './readiness.ts';
+import type { Follow } from './reconfigure.ts';
 import { Stage, type WorkQueue } from './stage.ts';
+import type { WantedFeeds } from './wanted-feeds.ts';
 
 export type IngestOptions = {
   readonly config: Config;
   readonly audit: Audit;
   /** The lake's, open for writing. */
   readonly store: ObjectStore;
-  readonly feeds: readonly Feed[];
+  /** Those of the target. */
+  readonly wanted: WantedFeeds;
+  /** What the target needs before a feed that came later is opened. */
+  readonly prepare?: () => Promise<void>;
   readonly targets: TargetKind;
   readonly untilCaughtUp: boolean;
   readonly onGap: 'stop' | 'record';
@@ -67,16 +73,19 @@ export async function runTarget(options: IngestOptions): Promise<PipelineResult>
   const sealed = collectEvery(GARBAGE_BYTES, options.collectGarbage);
   const engine = () => workQueue(database);
   const parts = { options, admin: broker.admin, cluster, engine, decode, flush, changes, sealed };
-  const runs: FeedRun[] = [];
-  await using _logs = { [Symbol.asyncDispose]: () => closeAll(runs) };
-  const failures = await openRuns(options.feeds, parts, runs);
+  const feeds = options.wanted.of(targets.name);
+  const opened: FeedRun[] = [];
+  let runs: FeedRuns | null = null;
+  await using _logs = { [Symbol.asyncDispose]: () => closeAll(runs?.all ?? opened) };
+  const failures = await openRuns(feeds, parts, opened);
+  runs = new FeedRuns(opened, failures, feeds);
   // Awaited here: what is opened above must outlive it.
   return await runPipeline({
     config,
     groupId: targets.groupId,
     admin: broker.admin,
     runs,
-    failures,
+    follow: followed(options, (feed) => openRun(feed, parts)),
     changes,
     untilCaughtUp: options.untilCaughtUp,
     budget: { pendingBytesMax: PENDING_BYTES_MAX, stagedBytesMax },
@@ -87,6 +96,14 @@ export async function runTarget(options: IngestOptions): Promise<PipelineResult>
     health: options.health,
     pace: options.pace,
   });
+}
+
+/** null: the run has an end, and the feeds that it began with. */
+function followed(options: IngestOptions, open: (feed: Feed) => Promise<FeedRun>): Follow | null {
+  const { wanted, targets, prepare = async () => undefined } = options;
+  if (!wanted.mayChange) return null;
+  const { name: target } = targets;
+  return { target, wanted: () => wanted.of(target), open, prepare, changed: (listener) => wanted.follow(listener) };
 }
 
 async function closeAll(runs: readonly FeedRun[]): Promise<void> {

@@ -7,6 +7,7 @@ import { LakeError } from '../../src/errors.ts';
 import { lakeTargets } from '../../src/ingest/lake-target.ts';
 import { createReadiness } from '../../src/ingest/readiness.ts';
 import { runTarget } from '../../src/ingest/supervisor.ts';
+import { WantedFeeds } from '../../src/ingest/wanted-feeds.ts';
 import { openAudit } from '../../src/lake/audit.ts';
 import { createIdSource } from '../../src/lake/ids.ts';
 import { openLocalStore } from '../../src/lake/local-store.ts';
@@ -50,7 +51,11 @@ try {
     targets: lakeTargets(config),
     config,
     store,
-    feeds: config.feeds.filter((feed) => feed.enabled),
+    wanted: new WantedFeeds(
+      config.feeds,
+      { lake: config.feeds.filter((feed) => feed.enabled), warehouse: [] },
+      { mayChange: false },
+    ),
     untilCaughtUp: process.argv.includes('--until-caught-up'),
     onGap: process.argv.includes('record') ? 'record' : 'stop',
     log,

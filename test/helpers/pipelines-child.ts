@@ -6,6 +6,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { LakeError } from '../../src/errors.ts';
 import { createReadiness } from '../../src/ingest/readiness.ts';
 import { runPipelines } from '../../src/ingest/run-pipelines.ts';
+import { WantedFeeds } from '../../src/ingest/wanted-feeds.ts';
 import { createIdSource } from '../../src/lake/ids.ts';
 import { openLocalStore } from '../../src/lake/local-store.ts';
 import { createLog } from '../../src/log.ts';
@@ -23,10 +24,14 @@ try {
     readiness: createReadiness([], { nowMs, isServed: false }),
     config,
     store: await openLocalStore({ root: config.lake.path, access: 'write' }),
-    feeds: {
-      lake: mode === 'warehouse' ? [] : config.feeds.filter(({ destination }) => destination !== 'data_warehouse'),
-      warehouse: mode === 'lake' ? [] : config.feeds.filter(({ destination }) => destination !== 'data_lake'),
-    },
+    wanted: new WantedFeeds(
+      config.feeds,
+      {
+        lake: mode === 'warehouse' ? [] : config.feeds.filter(({ destination }) => destination !== 'data_warehouse'),
+        warehouse: mode === 'lake' ? [] : config.feeds.filter(({ destination }) => destination !== 'data_lake'),
+      },
+      { mayChange: false },
+    ),
     untilCaughtUp: process.argv.includes('--until-caught-up'),
     onGap: process.argv.includes('record') ? 'record' : 'stop',
     log: createLog({ level: 'info', format: 'json', write, now: () => new Date(nowMs()) }),

@@ -44,7 +44,7 @@ test('ready is who was given partitions and waits for nothing; each waiter count
     { target: 'lake', ...starting },
     { target: 'warehouse', ...starting },
   ];
-  expect(await get('/readyz')).toEqual([503, { ready: false, pipelines }]);
+  expect(await get('/readyz')).toEqual([503, { ready: false, pipelines, config: { since, refused: null } }]);
   for (const one of [lake, warehouse]) one.reads();
   expect(await get('/readyz?now')).toMatchObject([200, { ready: true, pipelines: [up, up] }]);
   const [first, second] = [{}, {}];
