@@ -32,7 +32,14 @@ export function createKafka(config: KafkaConfig, log: Log, more: Partial<KafkaJs
 /** Questions to the cluster, outside any group. */
 export type KafkaAdmin = Pick<
   Admin,
-  'fetchTopicOffsets' | 'fetchTopicOffsetsByTimestamp' | 'fetchOffsets' | 'describeCluster' | 'describeConfigs' | 'listTopics'
+  | 'fetchTopicOffsets'
+  | 'fetchTopicOffsetsByTimestamp'
+  | 'fetchOffsets'
+  | 'describeCluster'
+  | 'describeConfigs'
+  | 'listTopics'
+  | 'fetchTopicMetadata'
+  | 'createTopics'
 > & {
   /** A new client: kafkajs asks for every topic it was ever asked about, so one that was deleted since fails all questions. */
   renew(): Promise<void>;
@@ -58,6 +65,8 @@ export async function connectAdmin(config: KafkaConfig, log: Log): Promise<{ adm
     describeCluster: () => current.describeCluster(),
     describeConfigs: (options) => current.describeConfigs(options),
     listTopics: () => current.listTopics(),
+    fetchTopicMetadata: (options) => current.fetchTopicMetadata(options),
+    createTopics: (options) => current.createTopics(options),
     renew: async () => {
       const last = current;
       current = await connected();

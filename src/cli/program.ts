@@ -70,8 +70,11 @@ function contextOf(
     overrides: Object.fromEntries(OVERRIDE_FLAGS.map(({ name }) => [name, text(flags, name)])),
     ...{ env, log, nowMs, newId, stop, abort, onHangup, collectGarbage, progress, stdin, stdout, ask },
     say: (text) => stderr.write(text),
+    sayTable: (table) => stderr.write(renderTable(table, true)),
+    isJson,
     print: ({ table, json, isAligned = stdout.isTerminal }) =>
       stdout.write(isJson ? renderJson(json) : renderTable(table, isAligned)),
+    write: (text) => stdout.write(text),
     screen: createScreen(stdout, isJson),
     tell: (error) => stderr.write(renderError(error, level, paintFor(terminal))),
   };

@@ -44,6 +44,8 @@ export type CommandContext = {
   readonly progress: { show(progress: Progress): void; end(): void };
   /** stdout: the JSON document with --json, else the table; `isAligned`: as on a terminal, wherever it goes. */
   print(result: Result & { readonly isAligned?: boolean }): void;
+  /** stdout: a text that is data as it is. */
+  write(text: string): void;
   /** For what is too large or too exact for `print`. */
   readonly stdout: { send(bytes: Uint8Array): Promise<void>; readonly isTerminal: boolean };
   /** For results that follow each other. */
@@ -54,6 +56,9 @@ export type CommandContext = {
   readonly ask: ((question: string) => Promise<string | null>) | null;
   /** stderr: for the person at the terminal, beside the data. */
   say(text: string): void;
+  sayTable(table: Table): void;
+  /** One JSON document is wanted on stdout. */
+  readonly isJson: boolean;
   /** stderr: the error as a person reads it. */
   tell(error: LakeError): void;
 };

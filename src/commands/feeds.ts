@@ -3,26 +3,50 @@
 import type { ExitCode } from '../errors.ts';
 import type { CommandSpec } from './command.ts';
 import { type CommandContext, oneOf } from './context.ts';
+import { addFeedCommand } from './feeds-add.ts';
+import { ADD_OPTIONS } from './feeds-add-flags.ts';
 import { checkFeeds } from './feeds-check.ts';
-import { enableFeed } from './feeds-enable.ts';
+import { disableFeed, enableFeed } from './feeds-enable.ts';
+import { inferFeed } from './feeds-infer.ts';
 import { listFeeds } from './feeds-list.ts';
+import { removeFeedCommand } from './feeds-remove.ts';
+import { showFeed } from './feeds-show.ts';
 
 type Action = (context: CommandContext, names: readonly string[]) => ExitCode | Promise<ExitCode>;
 
 /** In the order in which the command line names them. */
 const ACTIONS = {
   list: listFeeds,
-  check: checkFeeds,
+  show: showFeed,
+  add: addFeedCommand,
+  infer: inferFeed,
   enable: enableFeed,
+  disable: disableFeed,
+  remove: removeFeedCommand,
+  check: checkFeeds,
 } as const satisfies Record<string, Action>;
 
 const NAMES = Object.keys(ACTIONS) as (keyof typeof ACTIONS)[];
 
 export const feeds: CommandSpec = {
   usage: 'feeds <action> [...names]',
-  summary: 'list, check or enable feeds',
-  options: [],
-  examples: ['lake feeds list', 'lake feeds check --config feeds.json', 'lake feeds enable customer_events'],
+  summary: 'Feeds: list, show, add, infer, enable, disable, remove, check',
+  options: [
+    ...ADD_OPTIONS,
+    { flag: '--yes', text: 'Ask nothing' },
+    { flag: '--dry-run', text: 'Show every change as a diff, and change nothing' },
+  ],
+  examples: [
+    'lake feeds list',
+    'lake feeds add orders --dry-run',
+    'lake feeds add customer_events --type stream --destination data_lake --fields customer_id:VARCHAR,event:VARCHAR,timestamp:TIMESTAMP --event-time timestamp --retention-days 180 --create-topic --partitions 3 --yes',
+    'lake feeds add user_totals --type table --key user_id --retention-versions 30 --yes',
+    'lake feeds infer shop.orders',
+    'lake feeds show customer_events',
+    'lake feeds enable customer_events',
+    'lake feeds remove customer_events --dry-run',
+    'lake feeds check --config feeds.json',
+  ],
   run: (context) => {
     const [action = '', ...names] = context.args;
     return ACTIONS[oneOf(action, NAMES, 'the action of lake feeds')](context, names);

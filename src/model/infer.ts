@@ -17,10 +17,10 @@ const DOUBLE_DIGITS = 15;
 /** A first batch of 12.5 and 3.0 is likely to be money. */
 const SCALE_MIN = 2;
 /** Taken by our own columns besides the reserved ones. */
-const OWN_COLUMNS = ['extra', '_day'];
+export const OWN_COLUMNS = ['extra', '_day'];
 
 /** What is known of a name's values so far. Each kind holds the ones that may be merged into it. */
-type Evidence =
+export type Evidence =
   | { readonly kind: 'nothing' | 'boolean' | 'date' | 'timestamp' | 'text' | 'nested' | 'double' }
   | { readonly kind: 'number'; readonly whole: number; readonly scale: number; readonly isBigint: boolean };
 
@@ -77,7 +77,7 @@ function addedFields(known: readonly Field[], seen: ReadonlyMap<string, Evidence
 }
 
 /** The JSON name, where it can be a column's: reserved names and those that differ only in case get another. */
-function columnName(from: string, taken: ReadonlySet<string>): string {
+export function columnName(from: string, taken: ReadonlySet<string>): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must go
   const plain = [...from.replace(/[\u0000-\u001f\u007f]/g, '_').trim()].slice(0, NAME_CHARS_MAX).join('') || 'unnamed';
   if (!taken.has(plain.toLowerCase())) return plain;
@@ -99,7 +99,7 @@ function gather(texts: readonly string[]): Map<string, Evidence> {
 }
 
 /** Empty for a text that is no object: it becomes a dead letter whatever the schema is. */
-function topMembers(text: string): { readonly name: string; readonly value: Span }[] {
+export function topMembers(text: string): { readonly name: string; readonly value: Span }[] {
   try {
     const root = scanJson(text);
     return root.kind === 'object' ? members(text, root) : [];
@@ -109,7 +109,7 @@ function topMembers(text: string): { readonly name: string; readonly value: Span
   }
 }
 
-function evidenceOf(text: string, value: Span): Evidence {
+export function evidenceOf(text: string, value: Span): Evidence {
   switch (value.kind) {
     case 'null':
       return { kind: 'nothing' };
@@ -150,7 +150,7 @@ function stringEvidence(text: string): Evidence {
   return { kind: text.length === 10 ? 'date' : 'timestamp' };
 }
 
-function merged(one: Evidence, other: Evidence): Evidence {
+export function merged(one: Evidence, other: Evidence): Evidence {
   if (one.kind === 'nothing') return other;
   if (other.kind === 'nothing') return one;
   if (one.kind === 'number' && other.kind === 'number') return mergedNumbers(one, other);
@@ -172,7 +172,7 @@ function mergedNumbers(one: NumberEvidence, other: NumberEvidence): Evidence {
 }
 
 /** null: no value has shown a type yet. */
-function typeOf(evidence: Evidence): FieldType | null {
+export function typeOf(evidence: Evidence): FieldType | null {
   switch (evidence.kind) {
     case 'nothing':
       return null;

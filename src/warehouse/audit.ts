@@ -24,7 +24,11 @@ export type AuditAction =
   | 'rows_deleted'
   | 'dead_letters_deleted'
   | 'snapshot_deleted'
-  | 'files_compacted';
+  | 'files_compacted'
+  | 'feed_added'
+  | 'feed_removed'
+  | 'feed_enabled'
+  | 'feed_disabled';
 
 export type AuditEntry = {
   readonly action: AuditAction;

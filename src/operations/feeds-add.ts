@@ -1,0 +1,160 @@
+// lake feeds add: gathers what is there of a new feed, and performs the plan that the model makes of it, step by step.
+// Invariant: nothing is touched before everything that is needed answers; each step may be done again, so a run that was killed
+// anywhere is ended by the next one.
+
+import { readdir } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { textOf } from '../config/config-file.ts';
+import { addFeed } from '../config/edit.ts';
+import { feedToJson } from '../config/feed-json.ts';
+import { LakeError } from '../errors.ts';
+import { readJournal } from '../lake/audit.ts';
+import type { Feed, TypedField } from '../model/feed.ts';
+import type { FeedChoice } from '../model/feed-choice.ts';
+import { type AddFacts, type Change, planFeed, type Step, type TopicShape } from '../model/feed-plan.ts';
+import { duckdbDialect } from '../warehouse/duckdb-dialect.ts';
+import { type FactTable, factTable } from '../warehouse/fact-table.ts';
+import { feedSql, feedSqlName } from '../warehouse/feed-sql.ts';
+import { governanceRows } from '../warehouse/inspect.ts';
+import { mysqlDialect } from '../warehouse/mysql-dialect.ts';
+import { policyValues, registryValues } from '../warehouse/registry.ts';
+import { planSteps, tableDrift } from '../warehouse/setup-table.ts';
+import { configOfText, type FeedsFile } from './feeds-file.ts';
+import type { Installation } from './installation.ts';
+import { readWarehouse } from './positions.ts';
+
+export type WantedTopic = TopicShape & { readonly settings: ReadonlyMap<string, string> };
+
+export type AddPlan = {
+  readonly feed: Feed;
+  readonly file: FeedsFile;
+  /** The text of feeds.json afterwards. */
+  readonly after: string;
+  readonly topic: WantedTopic | null;
+  readonly sql: Change | null;
+  readonly fact: FactTable | null;
+  /** Whether there is a database to register in. */
+  readonly isRegistered: boolean;
+  readonly steps: readonly Step[];
+};
+
+export type AddOrder = {
+  readonly file: FeedsFile;
+  /** null: the feed is in the file already. */
+  readonly choice: FeedChoice | null;
+  readonly name: string;
+  readonly shape: TopicShape | null;
+  /** null: the topic is not to be made. */
+  readonly topic: WantedTopic | null;
+};
+
+/** Reads only. Throws what keeps the feed from being added: usage, topic_missing, warehouse_unreachable, warehouse_table_differs, … */
+export async function planAdd(installation: Installation, order: AddOrder): Promise<AddPlan> {
+  const { file, choice, name, shape, topic } = order;
+  const after = choice === null ? file.text : addFeed(file.text, feedToJson(choice));
+  const feed = configOfText(file, after).feeds.find((one) => one.name === name);
+  if (!feed) throw new LakeError('feed_unknown', `there is no feed ${name} in ${file.options.path}`);
+  if (shape === null && topic === null) {
+    throw new LakeError(
+      'topic_missing',
+      `topic ${feed.topic} does not exist in Kafka at ${installation.config.kafka.bootstrapServers.join(', ')}`,
+      {
+        where: { feed: name, topic: feed.topic },
+        todo: 'have it created:  add --create-topic, and --partitions for more than one; nothing was changed',
+      },
+    );
+  }
+  const { warehouse } = installation.config;
+  const isInWarehouse = feed.destination !== 'data_lake';
+  // The embedded warehouse has nothing of a feed that does not go there.
+  const isRegistered = warehouse.engine === 'mysql' || isInWarehouse;
+  const fact = isInWarehouse ? factOf(feed, warehouse.engine) : null;
+  const database = isRegistered ? await databaseFacts(installation, feed, fact) : null;
+  const place = warehouse.engine === 'mysql' ? `database ${warehouse.database}` : 'the embedded warehouse';
+  const sql = fact === null ? null : await sqlChange(installation, feed, fact);
+  const facts: AddFacts = {
+    feed,
+    topic: { shape, wanted: topic },
+    configuration: { name: file.options.path, before: file.before, after },
+    sql,
+    registry: database && { place, rows: database.rows },
+    table: isInWarehouse
+      ? { name: feed.mysqlTable ?? `fact_${name}`, columnsKnown: fact !== null, missing: database?.missing ?? [] }
+      : null,
+    isAudited: await isAudited(installation, name),
+  };
+  return { feed, file, after, topic, sql, fact, isRegistered, steps: planFeed(facts) };
+}
+
+const isTyped = (fields: Feed['fields']): fields is readonly TypedField[] => fields?.every(({ type }) => type !== null) === true;
+
+/** null: the columns are not known before the first messages. */
+function factOf(feed: Feed, engine: 'mysql' | 'duckdb'): FactTable | null {
+  return isTyped(feed.fields) ? factTable(feed, feed.fields, engine === 'mysql' ? mysqlDialect : duckdbDialect) : null;
+}
+
+async function sqlChange({ config }: Installation, feed: Feed, fact: FactTable): Promise<Change> {
+  const folder = join(dirname(config.path), 'sql');
+  const files = await readdir(folder).catch(() => []);
+  const path = join(folder, feedSqlName(feed.name, files));
+  const { warehouse } = config;
+  const own =
+    warehouse.engine === 'mysql'
+      ? { dialect: mysqlDialect, database: warehouse.database }
+      : { dialect: duckdbDialect, database: null };
+  return { name: relative(dirname(config.path), path), before: await textOf(path), after: feedSql(feed, fact, own) };
+}
+
+type DatabaseFacts = { readonly rows: NonNullable<AddFacts['registry']>['rows']; readonly missing: readonly string[] };
+
+async function databaseFacts(installation: Installation, feed: Feed, fact: FactTable | null): Promise<DatabaseFacts> {
+  const { signal, config } = installation;
+  const none = { registry: null, policy: null };
+  const found = await readWarehouse(installation, (warehouse) => governanceRows(warehouse, feed.name, signal), none);
+  const rows = [
+    { table: 'feed_registry', isThere: found.registry !== null, values: registryValues(feed) },
+    { table: 'data_retention_policies', isThere: found.policy !== null, values: policyValues(feed) },
+  ];
+  if (fact === null) return { rows, missing: [] };
+  const nothing = { tables: [fact, ...fact.dimensions].map(() => null), view: null };
+  const dialect = config.warehouse.engine === 'mysql' ? mysqlDialect : duckdbDialect;
+  const all = planSteps(fact, nothing, dialect).map(({ entry }) => entry);
+  const entries = await readWarehouse(installation, (warehouse) => tableDrift(warehouse, fact, signal), all);
+  return { rows, missing: entries.map(({ action, resource }) => `${action.replace('_', ' ')}: ${resource}`) };
+}
+
+/** Whether the last thing that the journal tells of the feed's coming and going is that it came. */
+async function isAudited(installation: Installation, feed: string): Promise<boolean> {
+  const lines = await readJournal(await installation.lake());
+  const last = lines.findLast((line) => line.feed === feed && ['feed_added', 'feed_removed'].includes(line.action));
+  return last?.action === 'feed_added';
+}
+
+export type StepOutcome = Omit<Step, 'state'> & { readonly state: 'done' | 'there' | 'left' | 'failed' | 'not_begun' };
+
+/** What does the steps; one may find that somebody else does it. */
+export type AddHands = Readonly<Record<Step['step'], () => Promise<{ readonly left: string } | null>>>;
+
+/** Stops at the first that fails: what is done stands, and is `there` for the next run. */
+export async function performAdd(
+  steps: readonly Step[],
+  hands: AddHands,
+): Promise<{ readonly outcomes: readonly StepOutcome[]; readonly failure: LakeError | null }> {
+  const outcomes: StepOutcome[] = [];
+  let failure: LakeError | null = null;
+  for (const step of steps) {
+    if (step.state !== 'to_do') outcomes.push({ ...step, state: step.state });
+    else if (failure !== null) outcomes.push({ ...step, state: 'not_begun' });
+    else {
+      try {
+        const left = await hands[step.step]();
+        outcomes.push(left === null ? { ...step, state: 'done' } : { ...step, state: 'left', note: left.left });
+      } catch (error) {
+        if (!(error instanceof LakeError) || error.code === 'bug') throw error;
+        failure = error;
+        outcomes.push({ ...step, state: 'failed', note: error.message });
+      }
+    }
+  }
+  return { outcomes, failure };
+}
