@@ -6,7 +6,7 @@ CREATE TABLE IF NOT EXISTS lake_snapshots (
   snapshot_version INT NOT NULL,
   state VARCHAR(16) COLLATE utf8mb4_bin NOT NULL COMMENT 'opening (being copied), open (the newest), sealed, or expiring (being deleted)',
   boundary_ms BIGINT NOT NULL COMMENT 'the instant it ends at',
-  cut_kind VARCHAR(16) COLLATE utf8mb4_bin NULL COMMENT 'at_cut, or past_cut: sealed beyond the common offsets',
+  cut_kind VARCHAR(16) COLLATE utf8mb4_bin NULL COMMENT 'at_cut, or past_cut: sealed beyond the common offsets; adopted: it was there before lake',
   positions LONGTEXT COLLATE utf8mb4_bin NULL COMMENT 'JSON, partition to position: sealed there, or copied from there',
   row_count BIGINT NULL,
   checksum BIGINT UNSIGNED NULL COMMENT 'XOR over the rows',

@@ -24,6 +24,11 @@ export const ERROR_TABLE = {
   feed_unknown: { exit: EXIT.usage, retriable: false, hint: 'see  lake feeds list' },
   kafka_unreachable: { exit: EXIT.unreachable, retriable: true, hint: 'start Kafka, or correct kafka.bootstrap_servers' },
   kafka_refused: { exit: EXIT.failed, retriable: false, hint: 'check the credentials and the ACLs of this user in Kafka' },
+  group_in_use: {
+    exit: EXIT.fenced,
+    retriable: false,
+    hint: 'stop the other programs that read in this group, or name another kafka.group_id',
+  },
   topic_missing: { exit: EXIT.failed, retriable: false, hint: 'create the topic, or correct the feed' },
   topic_recreated: {
     exit: EXIT.failed,

@@ -100,6 +100,11 @@ export function kafkaError(cause: unknown, config: KafkaConfig, doing: string): 
   // Retries that ran out wrap what Kafka answered last.
   const type = typeOf(cause) || (cause instanceof Error ? typeOf(cause.cause) : '');
   if (type === 'UNKNOWN_TOPIC_OR_PARTITION') return new LakeError('topic_missing', `${doing}: the topic is not there`, { cause });
+  if (type === 'INCONSISTENT_GROUP_PROTOCOL') {
+    const message = `other programs still read in the group (${config.groupId} or ${config.warehouseGroupId}), which lake cannot share with them`;
+    const todo = 'stop the old consumers, wait until Kafka has let go of them (their session timeout), then start again';
+    return new LakeError('group_in_use', message, { cause, todo });
+  }
   if (/SASL|authentication|AUTHORIZATION/i.test(`${text} ${type}`)) {
     return new LakeError('kafka_refused', `Kafka at ${config.bootstrapServers.join(', ')} refused ${doing}: ${text}`, { cause });
   }

@@ -1,6 +1,7 @@
 // The command line: cac declares it, a command's own file runs it, exit.ts says what went wrong.
 
 import { cac } from 'cac';
+import { adopt } from '../commands/adopt.ts';
 import { audit } from '../commands/audit.ts';
 import type { CommandSpec } from '../commands/command.ts';
 import { compact } from '../commands/compact.ts';
@@ -30,7 +31,7 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, retention, compact, feeds, audit];
+const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, retention, compact, feeds, adopt, audit];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */

@@ -4,6 +4,7 @@
 import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
 import type { Log } from '../log.ts';
+import { nameOfText, SNAPSHOT_AFTER } from '../model/adopted.ts';
 import type { Feed } from '../model/feed.ts';
 import { firstRule, parseRules, rulesAfter, rulesToText, type SnapshotRules } from '../model/snapshot-rules.ts';
 import { keyFieldProblem, keyToText } from '../model/table-key.ts';
@@ -53,8 +54,10 @@ export async function pinTable(parts: PinParts): Promise<void> {
 
 /** As pinned, and as last seen here. */
 export function rulesOf({ feed, control, timezone }: Pick<PinParts, 'feed' | 'control' | 'timezone'>): SnapshotRules {
-  const text = control.state().config.values[RULES];
-  return text === undefined ? firstRule({ snapshotEvery: feed.snapshotEvery, timezone }) : parseRules(text);
+  const { values } = control.state().config;
+  const text = values[RULES];
+  const [first, ...later] = text === undefined ? firstRule({ snapshotEvery: feed.snapshotEvery, timezone }) : parseRules(text);
+  return [{ ...first, after: nameOfText(values[SNAPSHOT_AFTER]) }, ...later];
 }
 
 function checkKey(feed: Feed, control: LakeFeed): void {

@@ -2,6 +2,7 @@
 // Invariant: nothing fails a commit after its entry is there, and nothing is deleted that an entry could name.
 
 import { assert, LakeError } from '../errors.ts';
+import { isAdopted } from '../model/adopted.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
 import { type ConflictReason, entryProblem, fold, foldAll, validity } from '../model/fold.ts';
 import { type LogEntry, type Proposal, proposal } from '../model/log-entry.ts';
@@ -120,9 +121,9 @@ export class CommitLog implements FeedLog {
   async #commit(wanted: Proposal, signal: AbortSignal): Promise<CommitOutcome> {
     const problem = entryProblem(wanted);
     assert(problem === null, `the proposal ${problem}`);
-    const staging = `${this.stagingFolder}/`;
+    const isStaged = ({ staged }: { staged: string }): boolean => staged.startsWith(`${this.stagingFolder}/`);
     assert(
-      wanted.added.every((file) => file.staged.startsWith(staging) && isPublishedPath(this.feed, file.path)),
+      wanted.added.every((file) => (isAdopted(file) || isStaged(file)) && isPublishedPath(this.feed, file.path)),
       'added files are staged by their writer and go into folders of their feed',
     );
     await this.#catchUp();
@@ -180,8 +181,7 @@ export class CommitLog implements FeedLog {
     const content = encodeEntry(entry);
     let lost: { error: unknown } | null = null;
     try {
-      const answer = await this.#store.createExclusive({ key, staging, content });
-      if (answer === 'created') return 'mine';
+      if ((await this.#store.createExclusive({ key, staging, content })) === 'created') return 'mine';
     } catch (error) {
       lost = { error };
     }
@@ -202,7 +202,7 @@ export class CommitLog implements FeedLog {
     try {
       await this.#catchUp();
       await this.#catchUp(); // R6: an entry that removed our files while we renamed them
-      await this.#removeBatchFolders(entry.added.map((file) => file.staged));
+      await this.#removeBatchFolders(entry.added.filter((file) => !isAdopted(file)).map(({ staged }) => staged));
     } catch (cause) {
       this.#tell('warn', 'roll_forward_delayed', 'files of a commit are not in place yet', cause);
     }

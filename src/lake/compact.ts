@@ -4,9 +4,12 @@
 
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { alikeFiles } from '../duckdb/adopted-files.ts';
 import { type Connection, query } from '../duckdb/connection.ts';
 import { parquetScan, quoteName } from '../duckdb/sql.ts';
 import { LakeError } from '../errors.ts';
+import { isAdopted } from '../model/adopted.ts';
+import type { Column } from '../model/columns.ts';
 import type { CompactionGroup } from '../model/compaction.ts';
 import type { LiveFile } from '../model/feed-state.ts';
 import { streamFilePath } from '../model/paths.ts';
@@ -21,8 +24,8 @@ export type CompactionParts = {
   readonly batch: string;
   readonly topic: string;
   readonly schemaVersion: number;
-  /** In the order of the schema; columns of older files that it does not have follow. */
-  readonly columns: readonly string[];
+  /** In the order of the schema, lineage last; columns of older files that it does not have follow. */
+  readonly columns: readonly Column[];
   /** null: by the message's time alone. */
   readonly eventTime: string | null;
 };
@@ -40,8 +43,12 @@ export async function writeCompacted(
   const { store, feed } = writer;
   const paths: string[] = [];
   for (const file of group.files) paths.push(await locate({ store, feed }, file));
-  const source = parquetScan(paths);
-  const columns = await columnsOf(connection, source, parts.columns);
+  const source = await sourceOf(connection, { files: group.files, paths }, parts.columns);
+  const columns = await columnsOf(
+    connection,
+    source,
+    parts.columns.map(({ name }) => name),
+  );
   const [first] = group.files;
   const { year = '', month = '', day = '' } = first?.values ?? {};
   const path = streamFilePath(feed, { year, month, day }, batch, 0);
@@ -70,6 +77,33 @@ export async function writeCompacted(
       },
     );
   return { kind: 'data', staged, path, rows: group.rows, bytes, values: { year, month, day }, ...timesOf(group.files) };
+}
+
+/** Files that were adopted are read as the schema has them, each group of alike ones by itself; the others as they are. */
+async function sourceOf(
+  connection: Connection,
+  { files, paths }: { readonly files: readonly LiveFile[]; readonly paths: readonly string[] },
+  columns: readonly Column[],
+): Promise<string> {
+  const isOld = (index: number): boolean => files[index] !== undefined && isAdopted(files[index]);
+  const own = paths.filter((_, index) => !isOld(index));
+  if (own.length === paths.length) return parquetScan(paths);
+  const adopted = await alikeFiles(
+    connection,
+    paths.filter((_, index) => isOld(index)),
+  );
+  const scans: string[] = own.length === 0 ? [] : [`SELECT * FROM ${parquetScan(own)}`];
+  for (const group of adopted) {
+    const found = new Set(
+      (await query(connection, `DESCRIBE SELECT * FROM ${parquetScan(group)}`)).map((row) => String(row['column_name'])),
+    );
+    const cast = columns.map(
+      ({ name, type }) => `CAST(${found.has(name) ? quoteName(name) : 'NULL'} AS ${type}) AS ${quoteName(name)}`,
+    );
+    const rest = [...found].filter((name) => !columns.some((column) => column.name === name)).map(quoteName);
+    scans.push(`SELECT ${[...cast, ...rest].join(', ')} FROM ${parquetScan(group)}`);
+  }
+  return `(${scans.join(' UNION ALL BY NAME ')})`;
 }
 
 async function columnsOf(connection: Connection, source: string, wanted: readonly string[]): Promise<readonly string[]> {

@@ -2,6 +2,7 @@
 // Invariant: staged files of a commit that is refused or given up are deleted, unless an entry names them.
 
 import type { Compression } from '../config/config.ts';
+import { isAdopted } from '../model/adopted.ts';
 import type { CommitAnswer } from '../model/batch.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import { type LakeFile, type Proposal, proposal } from '../model/log-entry.ts';
@@ -64,7 +65,8 @@ export async function openFeedWriter(options: FeedWriterOptions): Promise<FeedWr
     return state.fenced.has(mine.writer) ? fenced(mine) : { kind: 'conflict', reason: 'staged_files', state };
   };
   const commit = async (wanted: Proposal, signal: AbortSignal, mine = log): Promise<WriterAnswer> => {
-    const staged = wanted.added.map((file) => file.staged);
+    // A file that was there before stays, whatever comes of the commit.
+    const staged = wanted.added.filter((file) => !isAdopted(file)).map((file) => file.staged);
     let outcome: CommitOutcome;
     try {
       outcome = await mine.commit(wanted, { signal });

@@ -9,7 +9,7 @@ import type { EntryRebuild } from '../model/entry-rebuild.ts';
 import type { EntrySnapshot } from '../model/entry-snapshot.ts';
 import type { CommittedRange } from '../model/log-entry.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
-import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
+import { firstOpen, type SnapshotRules } from '../model/snapshot-rules.ts';
 import type { FeedWriter } from './feed-writer.ts';
 import { writePublish } from './publish.ts';
 
@@ -43,7 +43,7 @@ export async function publishTable(publication: Publication, signal: AbortSignal
   const state = mine.state();
   const batch = writer.newId();
   // The first publish opens the snapshot of its period. One whose period is over stays open until it is sealed at its cut.
-  const open = state.snapshot ?? periodIn(nowMs, rules);
+  const open = state.snapshot ?? firstOpen(nowMs, rules);
   const base = publishedFiles(state.files.values(), state.snapshot);
   const letters = [...state.files.values()].filter(({ kind }) => kind === 'dead_letters');
   const parts = {

@@ -26,6 +26,8 @@ export type WholeLog = {
   readonly added: ReadonlyMap<number, AddedBy>;
   /** Rows of data files that are no longer live because an entry of retention took them away. */
   readonly retainedRows: number;
+  /** Rows that were there before lake and were adopted, also those that are gone since: no position counts them. */
+  readonly adoptedRows: number;
   /** Days (YYYY-MM-DD) that retention took files of. */
   readonly retainedDays: ReadonlySet<string>;
   /** By partition, in order: which schema committed which offsets; gaps are left out. */
@@ -116,7 +118,7 @@ function createTally() {
   const retainedDays = new Set<string>();
   const stretches = new Map<number, SchemaStretch[]>();
   const schemas = new Map<number, LogSchema>();
-  let retainedRows = 0;
+  let [retainedRows, adoptedRows] = [0, 0];
   const fenced = new Set<string>();
   const count = (entry: LogEntry): void => {
     // Void: what a writer says after its fence (R7).
@@ -130,13 +132,14 @@ function createTally() {
       retainedDays.add(`${file.values['year']}-${file.values['month']}-${file.values['day']}`);
     }
     for (const file of entry.added) if (file.kind === 'data') dataFiles.set(file.path, file);
+    if (entry.kind === 'adopt') adoptedRows += entry.added.reduce((sum, { rows }) => sum + rows, 0);
     if (entry.added.length > 0) added.set(entry.version, { kind: entry.kind, batch: entry.batch, ranges: entry.ranges });
     if (entry.schema) schemas.set(entry.schema.version, entry.schema);
     // It reads its partitions anew.
     if (entry.kind === 'rebuild') for (const { partition } of entry.ranges) stretches.delete(partition);
     for (const range of entry.ranges) addStretch(stretches, range, entry.schemaVersion);
   };
-  return { count, totals: () => ({ added, retainedRows, retainedDays, stretches, schemas }) };
+  return { count, totals: () => ({ added, retainedRows, adoptedRows, retainedDays, stretches, schemas }) };
 }
 
 function addStretch(

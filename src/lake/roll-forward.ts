@@ -1,6 +1,7 @@
 // R6: renames have many owners. Every writer finishes the renames and removals of the entries it folded, in an order in which
 // no file is missed: a file only ever goes staging → final → removed.
 
+import { isAdopted } from '../model/adopted.ts';
 import type { FeedState, LiveFile, RemovedFile } from '../model/feed-state.ts';
 import { removedPath, stagingRoot, supersededPath } from '../model/paths.ts';
 import type { ObjectStore } from './store.ts';
@@ -55,7 +56,7 @@ export const rollForward = async (store: ObjectStore, state: FeedState, pending:
 };
 
 const putInPlace = async (store: ObjectStore, file: LiveFile): Promise<boolean> =>
-  (await store.move(file.staged, file.path)) === 'moved' || (await store.size(file.path)) !== null;
+  (!isAdopted(file) && (await store.move(file.staged, file.path)) === 'moved') || (await store.size(file.path)) !== null;
 
 /** Staged first: whoever moves it from there to its place meanwhile is followed. */
 const takeAway = async (store: ObjectStore, feed: string, file: RemovedFile): Promise<void> => {

@@ -14,6 +14,7 @@ export const CHECKS = [
   'content',
   'sealed',
   'topic',
+  'adopted',
 ] as const;
 export type CheckName = (typeof CHECKS)[number];
 /** Of what the finding is; `both`: of the two targets beside each other. */

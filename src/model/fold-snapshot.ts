@@ -49,6 +49,7 @@ export const publishConflicts = (state: FeedState, wanted: Proposal, snapshot: E
   if (open !== null && !isSame) return true;
   // A publish without files leaves those that are there; a rebuild leaves none.
   if (!wanted.rebuild && !wanted.added.some(({ kind }) => kind === 'data')) return snapshot.rows !== (open?.rows ?? 0);
-  const live = open === null ? [] : [...state.files.values()].filter((file) => isOf(file, open)).map(({ path }) => path);
+  // Also of a first one: files that were adopted may have its name.
+  const live = [...state.files.values()].filter((file) => isOf(file, snapshot)).map(({ path }) => path);
   return live.length !== wanted.removed.length || live.some((path) => !wanted.removed.includes(path));
 };

@@ -2,6 +2,7 @@
 // Invariant: an entry that `validity` refuses is never folded; ranges and gaps of a partition since its start tile [start, position).
 
 import { LakeError } from '../errors.ts';
+import { adoptConflict, adoptProblem, isAdopted } from './adopted.ts';
 import { restarted } from './entry-rebuild.ts';
 import type { SealedSnapshot } from './entry-seal.ts';
 import {
@@ -43,6 +44,7 @@ const FACTS: Partial<Record<EntryKind, KindFacts>> = {
   gap: { usesEpoch: true, usesSchema: false, movesData: true },
   schema: { usesEpoch: true, usesSchema: true, movesData: false },
   compact: { usesEpoch: true, usesSchema: true, movesData: false },
+  adopt: { usesEpoch: false, usesSchema: false, movesData: false },
   retain: { usesEpoch: false, usesSchema: false, movesData: false },
   stop: { usesEpoch: false, usesSchema: false, movesData: false },
   config: { usesEpoch: false, usesSchema: false, movesData: false },
@@ -71,7 +73,7 @@ export const validity = (state: FeedState, writer: string, wanted: Proposal): Va
   if (wanted.snapshot && publishConflicts(state, wanted, wanted.snapshot)) return conflict('snapshot');
   const ofSeal = wanted.seal && sealConflict(state, wanted, wanted.seal);
   if (ofSeal) return conflict(ofSeal.reason, ofSeal.partitions);
-  const ofRemoval = removalConflict(state, wanted);
+  const ofRemoval = removalConflict(state, wanted) ?? adoptConflict(state, wanted);
   if (ofRemoval) return conflict(ofRemoval);
   const removedLive = wanted.removed.every((path) => state.files.has(path));
   const addedNew = wanted.added.every((file) => !state.files.has(file.path));
@@ -162,9 +164,9 @@ export const entryProblem = (entry: Proposal): string | null => {
   }
   if (entry.gaps.some((gap) => gap.end <= gap.start)) return 'has an empty gap';
   if (new Set(entry.removed).size !== entry.removed.length) return 'removes a file twice';
-  if (new Set(entry.added.flatMap((file) => [file.path, file.staged])).size !== 2 * entry.added.length)
-    return 'adds a file twice';
-  const ofParts = snapshotProblem(entry) ?? removalProblem(entry);
+  const keys = entry.added.flatMap((file) => (isAdopted(file) ? [file.path] : [file.path, file.staged]));
+  if (new Set(keys).size !== keys.length) return 'adds a file twice';
+  const ofParts = snapshotProblem(entry) ?? removalProblem(entry) ?? adoptProblem(entry);
   if (ofParts !== null) return ofParts;
   return entry.kind === 'append' || entry.kind === 'hole' ? rowsProblem(entry) : partsProblem(entry);
 };

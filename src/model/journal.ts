@@ -58,6 +58,7 @@ function toldOf(entry: LogEntry): readonly Told[] {
   if (seal) told.push(sealTold(seal));
   if (entry.kind === 'retain') told.push({ action: 'files_deleted', ...filesTold(entry) });
   if (entry.kind === 'compact') told.push({ action: 'files_compacted', ...filesTold(entry) });
+  if (entry.kind === 'adopt') told.push(adoptedTold(entry));
   if (rebuild && snapshot) told.push(rebuildTold({ ...snapshot, ...rebuild, ranges: entry.ranges }));
   if (schema)
     told.push({ action: 'schema_pinned', resource: `schema ${schema.version}`, details: { fields: [...schema.fields] } });
@@ -71,13 +72,31 @@ function toldOf(entry: LogEntry): readonly Told[] {
 
 const PLACES_MAX = 100;
 
-/** The days or snapshots that files were taken from, the first of them by name. */
+/** The days or snapshots that files lay in, the first of them by name. */
+function placesTold(paths: readonly string[]): { readonly resource: string; readonly places: readonly string[] } {
+  const places = [...new Set(paths.map((path) => path.split('/').slice(2, -1).join('/')))].sort();
+  const resource = places.length === 1 ? (places[0] ?? '') : `${places.length} places`;
+  return { resource, places: places.slice(0, PLACES_MAX) };
+}
+
+const rowsIn = (files: LogEntry['added']): number => files.reduce((sum, { rows }) => sum + rows, 0);
+
 function filesTold({ removed, added }: LogEntry): Omit<Told, 'action'> {
-  const places = [...new Set(removed.map((path) => path.split('/').slice(2, -1).join('/')))].sort();
+  const { resource, places } = placesTold(removed);
   return {
-    resource: places.length === 1 ? (places[0] ?? '') : `${places.length} places`,
-    ...(added.length > 0 && { rows: added.reduce((sum, { rows }) => sum + rows, 0) }),
-    details: { files_removed: removed.length, files_added: added.length, places: places.slice(0, PLACES_MAX) },
+    resource,
+    ...(added.length > 0 && { rows: rowsIn(added) }),
+    details: { files_removed: removed.length, files_added: added.length, places: [...places] },
+  };
+}
+
+function adoptedTold({ added }: LogEntry): Told {
+  const { resource, places } = placesTold(added.map(({ path }) => path));
+  return {
+    action: 'files_adopted',
+    resource,
+    rows: rowsIn(added),
+    details: { files_adopted: added.length, places: [...places] },
   };
 }
 

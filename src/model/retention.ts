@@ -2,6 +2,7 @@
 // retention_versions. Pure; the same plan is shown by a dry run and performed by a real one.
 // Invariant: nothing that is open, nothing of a feed without auto_delete, and nothing at all by a clock that cannot be right.
 
+import { adoptedSnapshots } from './adopted.ts';
 import type { Feed } from './feed.ts';
 import type { FeedState, LiveFile } from './feed-state.ts';
 import type { LakeFile } from './log-entry.ts';
@@ -153,7 +154,10 @@ function* dueSnapshots({ feed, lake, warehouse }: RetentionFacts): Iterable<Due>
   }
   if (versions === null) return;
   const standing = inWarehouse.filter(({ state }) => state === 'open' || state === 'sealed');
-  const names = [...lake.sealed, ...(lake.snapshot ? [lake.snapshot] : []), ...standing].sort((a, b) => compareNames(b, a));
+  const adopted = adoptedSnapshots(lake.files.values());
+  const names = [...lake.sealed, ...adopted, ...(lake.snapshot ? [lake.snapshot] : []), ...standing].sort((a, b) =>
+    compareNames(b, a),
+  );
   const distinct = names.filter((name, index) => {
     const before = names[index - 1];
     return before === undefined || compareNames(before, name) !== 0;
@@ -169,6 +173,8 @@ function* dueSnapshots({ feed, lake, warehouse }: RetentionFacts): Iterable<Due>
     // Without a file there is nothing to delete: the log forgets it with the next one that has one.
     if (file) yield { action: { ...action, ...sumOf([file]) }, kept };
   }
+  for (const { date, version, files } of adopted.filter(isDue))
+    yield { action: { ...snapshotAction(feed.name, 'lake', { date, version }, reason), ...sumOf(files) }, kept };
   for (const { date, version, rows } of standing.filter(({ state }) => state === 'sealed').filter(isDue))
     yield { action: { ...snapshotAction(feed.name, 'warehouse', { date, version }, reason), rows }, kept };
 }

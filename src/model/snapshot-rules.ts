@@ -5,6 +5,8 @@ import { canonicalJson, intAt, objectAt, parseFailure, stringAt } from './json-f
 import {
   type MissedSnapshots,
   missedBetween,
+  nextName,
+  type OpenSnapshot,
   type Period,
   parseSnapshotEvery,
   periodOf,
@@ -15,7 +17,12 @@ import {
 /** A rule as feeds.json writes it. */
 export type RuleText = { readonly snapshotEvery: string; readonly timezone: string };
 /** `fromMs`: the first instant it holds for; 0 of the first one, which holds for all before the second. */
-export type DatedRule = RuleText & { readonly fromMs: number; readonly rule: SnapshotRule };
+export type DatedRule = RuleText & {
+  readonly fromMs: number;
+  readonly rule: SnapshotRule;
+  /** Of the first rule: the newest snapshot that was there before lake; it is not part of the rules' text. */
+  readonly after?: SnapshotName | null;
+};
 /** Oldest first, at least one. */
 export type SnapshotRules = readonly [DatedRule, ...DatedRule[]];
 
@@ -41,6 +48,12 @@ export function periodIn(instantMs: number, rules: SnapshotRules): Period {
     startsAtMs: index === 0 ? period.startsAtMs : Math.max(period.startsAtMs, at.fromMs),
     endsAtMs: Math.min(period.endsAtMs, next?.fromMs ?? period.endsAtMs),
   };
+}
+
+/** What a table opens first: the period of now, by a name that is greater than those that were there before lake. */
+export function firstOpen(instantMs: number, rules: SnapshotRules): OpenSnapshot {
+  const period = periodIn(instantMs, rules);
+  return { ...nextName(rules[0].after ?? null, period), endsAtMs: period.endsAtMs };
 }
 
 /** As `missedBetween`, over changes of the rule: a name that the rule before has used is not used again. */

@@ -10,6 +10,7 @@ import { writeCompacted } from '../lake/compact.ts';
 import { type FeedWriter, openFeedWriter } from '../lake/feed-writer.ts';
 import { readEntry, readFeedState } from '../lake/read-log.ts';
 import type { ObjectStore } from '../lake/store.ts';
+import { lineageColumns, valueColumns } from '../model/columns.ts';
 import { type CompactionFacts, type CompactionGroup, planCompaction, youngFiles } from '../model/compaction.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
@@ -132,7 +133,8 @@ type With = { readonly connection: Connection; readonly writer: FeedWriter; read
 async function compactGroup({ connection, writer, feed, signal }: With, group: CompactionGroup): Promise<number | null> {
   const state = writer.state();
   const [epoch, schemaVersion] = [state.epoch, schemaVersionOf(state)];
-  const columns = state.schema === null ? [] : pinnedFields(state.schema).map(({ name }) => name);
+  const values = state.schema === null ? [] : valueColumns({ ...feed, fields: pinnedFields(state.schema) });
+  const columns = [...values, ...lineageColumns(feed)];
   const isLive = (now: FeedState): boolean => group.files.every(({ path }) => now.files.has(path));
   for (let read = 1; isLive(writer.state()); read += 1) {
     const [mine, batch] = [writer.log(), writer.newId()];

@@ -4,6 +4,7 @@
 // Invariant: what is given was gathered before, whole, and from one folded version of each feed.
 
 import { availableParallelism } from 'node:os';
+import { alikeFiles } from '../duckdb/adopted-files.ts';
 import { type Connection, openDatabase, query, run } from '../duckdb/connection.ts';
 import { lockDown, prepareRead } from '../duckdb/sandbox.ts';
 import { parquetScan } from '../duckdb/sql.ts';
@@ -13,9 +14,10 @@ import { readLakeIdentity } from '../lake/lake-identity.ts';
 import { readFeedState } from '../lake/read-log.ts';
 import { resolveFile } from '../lake/resolve-file.ts';
 import type { ObjectStore } from '../lake/store.ts';
+import { isAdopted } from '../model/adopted.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import type { Installation } from './installation.ts';
-import { openedPaths, type View, type ViewName, viewNames, viewOf, viewSql, viewsNamed } from './views.ts';
+import { openedPaths, type Scan, type View, type ViewName, viewNames, viewOf, viewSql, viewsNamed } from './views.ts';
 
 export type QueryRequest = {
   readonly sql: string;
@@ -150,9 +152,23 @@ async function askedOf(
 ): Promise<Asked> {
   // Footers are read when a view is made, when the statement is prepared, and when it runs.
   await run(connection, 'SET parquet_metadata_cache = true');
-  for (const view of views) await run(connection, viewSql(view, view.paths, await columnsIn(connection, view.paths)));
+  for (const view of views) await run(connection, viewSql(view, await scansOf(connection, view)));
   if (!unsafe) await lockDown(connection, openedPaths([...views.flatMap(({ paths }) => paths), ...(writes ? [writes] : [])]));
   return { connection, sql, last: await prepareRead(connection, sql, { isLocked: !unsafe }) };
+}
+
+/** Files of lake's own as one; those that were adopted by their columns, which others chose. */
+async function scansOf(connection: Connection, { files, paths }: FoundView): Promise<readonly Scan[]> {
+  const isOld = (index: number): boolean => files[index] !== undefined && isAdopted(files[index]);
+  const own = paths.filter((_, index) => !isOld(index));
+  const adopted = await alikeFiles(
+    connection,
+    paths.filter((_, index) => isOld(index)),
+  );
+  const scans: Scan[] = [];
+  for (const group of [own, ...adopted])
+    if (group.length > 0) scans.push({ paths: group, found: await columnsIn(connection, group) });
+  return scans;
 }
 
 async function columnsIn(connection: Connection, paths: readonly string[]): Promise<readonly string[]> {

@@ -10,6 +10,7 @@ import { findStrays } from '../lake/orphans.ts';
 import { readWholeLog, type WholeLog } from '../lake/read-whole-log.ts';
 import { resolveFile } from '../lake/resolve-file.ts';
 import type { ObjectStore } from '../lake/store.ts';
+import { isAdopted } from '../model/adopted.ts';
 import { boundaryOfCutPath, cutPath } from '../model/cut.ts';
 import { type FeedState, type LiveFile, liveFiles } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
@@ -118,7 +119,10 @@ async function checkFiles(
     if (what !== null) findings.push(found(file, 'footer', what));
   }
   const rows = live.reduce((sum, file) => sum + (file.kind === 'data' ? file.rows : 0), 0);
-  return { check: 'files', target: 'lake', findings, notes: [], detail: `${live.length} files, ${rows} rows` };
+  const adopted = live.filter(isAdopted);
+  const before = adopted.reduce((sum, file) => sum + file.rows, 0);
+  const among = adopted.length === 0 ? '' : `, ${before} of them in ${adopted.length} adopted files`;
+  return { check: 'files', target: 'lake', findings, notes: [], detail: `${live.length} files, ${rows} rows${among}` };
 }
 
 const found = (file: LiveFile, kind: string, what: string): Finding => ({
@@ -136,6 +140,8 @@ function footerProblem(
   if (footer === undefined) return 'has no footer';
   if ('unreadable' in footer) return `cannot be read: ${footer.unreadable}`;
   if (footer.rows !== file.rows) return `holds ${footer.rows} rows instead of ${file.rows}`;
+  // From before lake: others wrote its footer.
+  if (isAdopted(file)) return null;
   const feed = footer.metadata.get('lake_feed');
   if (feed !== log.state.feed) return `belongs to ${feed === undefined ? 'no feed' : `feed ${feed}`}`;
   const by = log.added.get(file.version);
@@ -189,7 +195,7 @@ async function checkStrays(
 }
 
 /** Rows of a stream that were committed are in live files, or were taken away by retention. */
-function checkCounts({ state, retainedRows, damage }: WholeLog): CheckResult {
+function checkCounts({ state, retainedRows, adoptedRows, damage }: WholeLog): CheckResult {
   const findings: Finding[] = [];
   const sum = (kind: 'data' | 'dead_letters'): number =>
     liveFiles(state).reduce((rows, file) => rows + (file.kind === kind ? file.rows : 0), 0);
@@ -198,7 +204,7 @@ function checkCounts({ state, retainedRows, damage }: WholeLog): CheckResult {
   const open = state.snapshot;
   const what =
     open === null
-      ? { is: sum('data') + retainedRows, should: total('rows'), of: 'rows' }
+      ? { is: sum('data') + retainedRows, should: total('rows') + adoptedRows, of: 'rows' }
       : { is: openRows(state), should: open.rows, of: 'rows of the open snapshot' };
   if (damage === null && what.is !== what.should)
     findings.push({
@@ -207,7 +213,8 @@ function checkCounts({ state, retainedRows, damage }: WholeLog): CheckResult {
       what: `${what.is} ${what.of} are in files, ${what.should} were committed`,
       todo: RESTORE,
     });
-  const detail = `${total('rows')} rows and ${total('deadLetters')} dead letters were committed`;
+  const adopted = adoptedRows === 0 ? '' : `, ${adoptedRows} rows were adopted`;
+  const detail = `${total('rows')} rows and ${total('deadLetters')} dead letters were committed${adopted}`;
   return { check: 'counts', target: 'lake', findings, notes: [], detail };
 }
 

@@ -4,6 +4,7 @@
 import { run } from '../duckdb/connection.ts';
 import { parquetScan, quoteName, quoteNames, quoteText } from '../duckdb/sql.ts';
 import { resolveFile } from '../lake/resolve-file.ts';
+import { isAdopted } from '../model/adopted.ts';
 import type { StagedBatch } from '../model/batch.ts';
 import { duckdbType } from '../model/columns.ts';
 import type { LiveFile } from '../model/feed-state.ts';
@@ -65,7 +66,7 @@ async function holdFound(
   const { store, state, log, connection } = look;
   const paths: string[] = [];
   for (const file of state.files.values()) {
-    if (file.kind !== kind || !mayHold(log.added.get(file.version)?.ranges ?? null, batch.ranges)) continue;
+    if (file.kind !== kind || isAdopted(file) || !mayHold(log.added.get(file.version)?.ranges ?? null, batch.ranges)) continue;
     const key = await resolveFile(store, state.feed, file);
     if (key !== null) paths.push(store.localPath(key));
   }

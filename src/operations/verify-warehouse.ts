@@ -7,6 +7,8 @@ import type { PositionState } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import type { FactTable } from '../warehouse/fact-table.ts';
 import {
+  adoptedRows,
+  expiringSnapshots,
   governanceRows,
   type Held,
   heldInDeadLetters,
@@ -14,6 +16,7 @@ import {
   heldInTombstones,
   type Retained,
   retainedCounts,
+  rowsBySnapshot,
 } from '../warehouse/inspect.ts';
 import { selectPositions, stateOf } from '../warehouse/positions.ts';
 import { type GovernanceValues, policyValues, registryValues } from '../warehouse/registry.ts';
@@ -36,7 +39,7 @@ export async function readPositions({ warehouse, feed, signal }: WarehouseLook) 
 }
 
 export async function verifyWarehouse(look: WarehouseLook): Promise<readonly CheckResult[]> {
-  return [...(await checkRows(look)), await checkColumns(look), await checkRegistry(look)];
+  return [...(await checkRows(look)), await checkColumns(look), await checkRegistry(look), ...(await checkAdopted(look))];
 }
 
 /** A pipeline that commits all the time leaves no moment in between; then the last look is told as it is. */
@@ -122,6 +125,23 @@ function checkCounts(feed: Feed, positions: Positions, counted: Counted | null):
   }
   const detail = `${total('rows')} rows and ${total('deadLetters')} dead letters were committed`;
   return { check: 'counts', target: 'warehouse', findings, notes, detail };
+}
+
+/** Snapshots that were there before lake: nothing is known of them but how many rows they had when they were adopted. */
+async function checkAdopted({ warehouse, feed, fact, signal }: WarehouseLook): Promise<CheckResult[]> {
+  const adopted = fact === null ? new Map<string, number>() : await adoptedRows(warehouse, feed.name, signal);
+  if (fact === null || adopted.size === 0) return [];
+  const held = await rowsBySnapshot(warehouse, fact, signal);
+  const expiring = await expiringSnapshots(warehouse, feed.name, signal);
+  const findings = [...adopted].flatMap(([name, rows]): Finding[] => {
+    const is = held.get(name) ?? 0;
+    if (is === rows || expiring.has(name)) return [];
+    const what = `snapshot ${name} has ${is} rows, it was adopted with ${rows}`;
+    return [{ place: `snapshot ${name}`, kind: 'rows', what, todo: 'restore it from a backup' }];
+  });
+  const rows = [...adopted.values()].reduce((sum, count) => sum + count, 0);
+  const detail = `${adopted.size} snapshots with ${rows} rows from before lake`;
+  return [{ check: 'adopted', target: 'warehouse', findings, notes: [], detail }];
 }
 
 async function checkColumns({ warehouse, fact, signal }: WarehouseLook): Promise<CheckResult> {

@@ -68,8 +68,16 @@ function columnsOf(kind: ViewKind, feed: Feed, { schema }: FeedState): readonly 
   return kind === 'history' ? [...SNAPSHOT_COLUMNS, ...columns] : columns;
 }
 
-/** What makes the view. `paths`: where its files lie now; `found`: the columns in them. */
-export function viewSql({ name, columns, kind }: View, paths: readonly string[], found: readonly string[]): string {
+/** Files that are read together: where they lie now, and the columns in them. */
+export type Scan = { readonly paths: readonly string[]; readonly found: readonly string[] };
+
+/** What makes the view. Each scan is cast by itself: together, a column of several types would become one that holds less. */
+export function viewSql(view: View, scans: readonly Scan[]): string {
+  const selects = (scans.length === 0 ? [{ paths: [], found: [] }] : scans).map((scan) => scanSql(view, scan));
+  return `CREATE VIEW ${quoteName(view.name)} AS ${selects.join(' UNION ALL BY NAME ')}`;
+}
+
+function scanSql({ columns, kind }: View, { paths, found }: Scan): string {
   const partitions = kind === 'history' && paths.length > 0 ? SNAPSHOT_COLUMNS : [];
   const there = new Set([...found, ...partitions.map((column) => column.name)]);
   const known = new Set(columns.map((column) => column.name));
@@ -81,7 +89,7 @@ export function viewSql({ name, columns, kind }: View, paths: readonly string[],
   const rest = found.filter((column) => !known.has(column)).map(quoteName);
   const types = Object.fromEntries(partitions.map((column) => [column.name, column.type]));
   const from = paths.length === 0 ? '(SELECT 1) WHERE false' : parquetScan(paths, types);
-  return `CREATE VIEW ${quoteName(name)} AS SELECT ${[...cast, ...rest].join(', ')} FROM ${from}`;
+  return `SELECT ${[...cast, ...rest].join(', ')} FROM ${from}`;
 }
 
 /** A name with a pattern's characters in it is looked up as its pattern, then opened as itself. */

@@ -28,7 +28,9 @@ export type AuditAction =
   | 'feed_added'
   | 'feed_removed'
   | 'feed_enabled'
-  | 'feed_disabled';
+  | 'feed_disabled'
+  | 'files_adopted'
+  | 'snapshots_adopted';
 
 export type AuditEntry = {
   readonly action: AuditAction;

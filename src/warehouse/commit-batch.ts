@@ -3,23 +3,14 @@
 // tombstone deleted is in it, however partitions and batches interleave.
 
 import type { OpenSnapshot } from '../model/snapshot.ts';
-import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
-import { timeText } from './audit.ts';
+import type { SnapshotRules } from '../model/snapshot-rules.ts';
 import type { Dialect } from './dialect.ts';
 import type { DimensionTable, FactTable, SqlColumn, SqlTable } from './fact-table.ts';
 import { fittingLetter } from './large-letters.ts';
-import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
+import { openFirst } from './open-snapshot.ts';
 import { Bisect, type CoordinatesAt, RowsRefused } from './refused-rows.ts';
 import { type BatchRows, factColumns, type RowSource } from './staged-batch.ts';
-import {
-  type RowsInsert,
-  type SqlScalar,
-  type Statement,
-  type Tx,
-  type Values,
-  type Warehouse,
-  WarehouseFailure,
-} from './warehouse.ts';
+import type { RowsInsert, SqlScalar, Tx, Values, Warehouse } from './warehouse.ts';
 
 export type BatchCommit = {
   readonly feed: string;
@@ -61,7 +52,7 @@ const mapped = ({ slices }: RowSource, change: (values: Values) => Values): RowS
 async function applyRows(tx: Tx, commit: BatchCommit, fact: FactTable): Promise<void> {
   const { rows, snapshots, warehouse } = commit;
   if (snapshots === null) await insertAll(tx, commit, insertFacts(fact), rows.facts);
-  else await applyState(tx, { ...commit, fact }, await openSnapshot(tx, commit, snapshots));
+  else await applyState(tx, { ...commit, fact }, await openFirst(tx, { ...commit, fact }, snapshots));
   for (const [index, dimension] of fact.dimensions.entries())
     if (rows.dimensions[index])
       await insertAll(tx, commit, insertDimension(warehouse.dialect, dimension), rows.dimensions[index]);
@@ -139,25 +130,6 @@ const coordinatesOf = ({ values, own }: FactTable): CoordinatesAt => {
   const partition = values.length + (own.keyHash === null ? 0 : 1);
   return { partition, offset: partition + 1 };
 };
-
-/**
- * Read after the positions are locked, never from a clock (M1); a feed's first batch opens the first one. Locked as well: two
- * writers of one table, with different partitions, would not see each other's row and tombstone of one key.
- */
-async function openSnapshot(tx: Tx, { feed, nowMs, warehouse }: BatchCommit, rules: SnapshotRules): Promise<OpenSnapshot> {
-  const open = openSnapshotOf(await tx.rows(selectOpenSnapshot(warehouse.dialect, feed, true)));
-  if (open) return open;
-  const { date, version, endsAtMs } = periodIn(nowMs, rules);
-  const insert: Statement = {
-    text: `INSERT INTO lake_snapshots (feed, snapshot_date, snapshot_version, state, boundary_ms, opened_at) VALUES (?, ?, ?, 'open', ?, ?)`,
-    values: [feed, date, version, endsAtMs, timeText(nowMs)],
-  };
-  await tx.change(insert).catch((error: unknown) => {
-    if (!(error instanceof WarehouseFailure) || error.class !== 'duplicate') throw error;
-    throw new WarehouseFailure('retry', 'another writer opened the first snapshot at the same moment', { cause: error });
-  });
-  return { date, version, endsAtMs };
-}
 
 const COORDINATES = ['kafka_timestamp', 'kafka_partition', 'kafka_offset'];
 

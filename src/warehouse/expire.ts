@@ -177,6 +177,8 @@ export async function deleteLetters(expiring: Expiring, deleting: Deleting): Pro
   return (await deleteBatches(expiring, counted, deleting)) + (await deleteBatches(expiring, uncounted, deleting));
 }
 
+const NO_PARTITION = -1;
+
 type Batches = {
   readonly table: string;
   readonly id: string;
@@ -197,7 +199,10 @@ async function deleteBatches(
     for (;;) {
       const found = await patiently(() => warehouse.run(batch, signal));
       if (found.length === 0) break;
-      const partitions = Map.groupBy(found, (row) => Number(row['kafka_partition']));
+      // Rows that were there before lake have no partition, and no position counts them.
+      const partitions = Map.groupBy(found, (row) =>
+        row['kafka_partition'] == null ? NO_PARTITION : Number(row['kafka_partition']),
+      );
       const ids = new Map([...partitions].map(([partition, rows]) => [partition, rows.map((row) => row['id'] ?? null)]));
       deleted += await patiently(() =>
         warehouse.transaction(async (tx) => {
@@ -237,7 +242,7 @@ async function deleteByIds(tx: Tx, { feed, topic }: Expiring, { table, id, accou
     counts.push([partition, await tx.change({ text: `DELETE FROM ${table} WHERE ${id} IN (${marks})`, values: list })]);
   }
   for (const [partition, rows] of counts)
-    if (rows > 0 && account !== null)
+    if (rows > 0 && account !== null && partition !== NO_PARTITION)
       await tx.change({
         text: `UPDATE lake_positions SET ${account} = ${account} + ?,
             retained_before = GREATEST(COALESCE(retained_before, CAST(? AS DATE)), CAST(? AS DATE))

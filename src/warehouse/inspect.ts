@@ -5,7 +5,7 @@ import { objectAt } from '../model/json-fields.ts';
 import { type Offset, toOffset } from '../model/offsets.ts';
 import type { OpenSnapshot, SnapshotName } from '../model/snapshot.ts';
 import { msOfTime } from './audit.ts';
-import type { FactTable } from './fact-table.ts';
+import type { FactTable, SqlColumn } from './fact-table.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import type { PositionsOf } from './positions.ts';
 import { type Row, type Statement, type Warehouse, WarehouseFailure } from './warehouse.ts';
@@ -22,15 +22,18 @@ const heldOf = (rows: readonly Row[]): Held[] =>
 
 const statement = (text: string, values: Statement['values']): Statement => ({ text, values });
 
+/** Rows that were there before lake have no coordinates, and are counted by nobody. */
+const fromKafka = ({ quoted }: SqlColumn): string => `${quoted} IS NOT NULL`;
+
 /** Of all rows of a stream; of a table, of its open snapshot. */
 export async function heldInFacts(warehouse: Warehouse, fact: FactTable, signal: AbortSignal): Promise<readonly Held[]> {
   const { kafkaPartition, kafkaOffset, snapshotDate, snapshotVersion } = fact.own;
   const open = await openSnapshot(warehouse, fact.feed, signal);
   const of = `SELECT ${kafkaPartition.quoted} AS kafka_partition, COUNT(*) AS held, MAX(${kafkaOffset.quoted}) AS offset_max FROM ${fact.quoted}`;
   if (!snapshotDate || !snapshotVersion)
-    return heldOf(await warehouse.run(statement(`${of} GROUP BY ${kafkaPartition.quoted}`, []), signal));
+    return heldOf(await warehouse.run(statement(`${of} WHERE ${fromKafka(kafkaPartition)} GROUP BY 1`, []), signal));
   if (open === null) return [];
-  const where = `WHERE ${snapshotDate.quoted} = ? AND ${snapshotVersion.quoted} = ? GROUP BY ${kafkaPartition.quoted}`;
+  const where = `WHERE ${snapshotDate.quoted} = ? AND ${snapshotVersion.quoted} = ? AND ${fromKafka(kafkaPartition)} GROUP BY 1`;
   return heldOf(await warehouse.run(statement(`${of} ${where}`, [open.date, open.version]), signal));
 }
 
@@ -140,9 +143,13 @@ export type SealedRow = SnapshotName & {
   readonly checksum: string;
 };
 
+/** `cut_kind` of a snapshot that was there before lake: nobody knows its positions, and its rows have no coordinates. */
+export const ADOPTED = 'adopted';
+
+/** Those that lake sealed. */
 export async function sealedSnapshots(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<readonly SealedRow[]> {
   const text = `SELECT CAST(snapshot_date AS CHAR) AS snapshot_date, snapshot_version, cut_kind, positions, row_count, checksum
-    FROM lake_snapshots WHERE feed = ? AND state = 'sealed' ORDER BY snapshot_date, snapshot_version`;
+    FROM lake_snapshots WHERE feed = ? AND state = 'sealed' AND cut_kind <> '${ADOPTED}' ORDER BY snapshot_date, snapshot_version`;
   return (await warehouse.run(statement(text, [feed]), signal)).map((row) => ({
     date: String(row['snapshot_date']),
     version: Number(row['snapshot_version']),
@@ -201,4 +208,12 @@ export async function governanceRows(
     return row ?? null;
   };
   return { registry: await of('feed_registry'), policy: await of('data_retention_policies') };
+}
+
+/** Rows of the snapshots that were adopted, as counted then, by `date/version`. */
+export async function adoptedRows(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
+  const text = `SELECT CAST(snapshot_date AS CHAR) AS snapshot_date, snapshot_version, row_count
+    FROM lake_snapshots WHERE feed = ? AND state = 'sealed' AND cut_kind = '${ADOPTED}'`;
+  const rows = await warehouse.run(statement(text, [feed]), signal);
+  return new Map(rows.map((row) => [`${row['snapshot_date']}/${row['snapshot_version']}`, Number(row['row_count'])]));
 }

@@ -4,7 +4,7 @@
 import type { CommitAnswer } from '../model/batch.ts';
 import { rebuildTold } from '../model/journal.ts';
 import type { OpenSnapshot } from '../model/snapshot.ts';
-import { periodIn, type SnapshotRules } from '../model/snapshot-rules.ts';
+import { firstOpen, type SnapshotRules } from '../model/snapshot-rules.ts';
 import { type AuditEntry, auditStatement } from './audit.ts';
 import { applyBatch } from './commit-batch.ts';
 import type { FactTable } from './fact-table.ts';
@@ -46,7 +46,7 @@ export async function replaceTable({
   const rows = await rebuilt.rows(fact);
   const liveCount = await rebuilt.liveCount();
   const positions = new Map([...from.positions].map(([partition, { position }]) => [partition, position]));
-  let snapshot: OpenSnapshot = periodIn(nowMs, rules);
+  let snapshot: OpenSnapshot = firstOpen(nowMs, rules);
   let entry: AuditEntry | null = null;
   const inside = async (tx: Tx): Promise<void> => {
     await applyBatch(tx, { feed, topic, rows, fact, snapshots: rules, nowMs, warehouse, isWhole: true });

@@ -1,4 +1,4 @@
-// `lake retention` and `lake compact` by another clock (LAKE_TEST_CLOCK_MS), or with the lake's store or the warehouse wrapped so that
+// `lake retention`, `lake compact` and `lake adopt` by another clock (LAKE_TEST_CLOCK_MS), or with the lake's store or the warehouse wrapped so that
 // the process is killed or stopped at one chosen call (LAKE_TEST_FAULT); a statement's text is its key.
 
 import { randomBytes } from 'node:crypto';
@@ -9,6 +9,7 @@ import { LakeError } from '../../src/errors.ts';
 import { createIdSource } from '../../src/lake/ids.ts';
 import type { ObjectStore } from '../../src/lake/store.ts';
 import { createLog } from '../../src/log.ts';
+import { adoptFeed } from '../../src/operations/adopt.ts';
 import { compactFeeds } from '../../src/operations/compact.ts';
 import { type Installation, openInstallation } from '../../src/operations/installation.ts';
 import { retainFeeds } from '../../src/operations/retention.ts';
@@ -81,6 +82,10 @@ try {
     warehouseToChange: async () => wrapWarehouse(await opened.warehouseToChange()),
   };
   const isCompact = process.argv[2] === 'compact';
+  if (process.argv[2] === 'adopt') {
+    for (const feed of feeds) await adoptFeed(installation, feed);
+    process.exit(0);
+  }
   const compacted = isCompact ? await compactFeeds(installation, feeds, { dryRun, olderThanMs: 86_400_000 }) : [];
   const retained = isCompact ? [] : await retainFeeds(installation, feeds, { dryRun });
   const report = isCompact ? compactReport(compacted, { dryRun }) : retentionReport(retained, { dryRun });

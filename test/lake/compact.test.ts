@@ -56,7 +56,10 @@ async function scene(selects: readonly string[]) {
       batch: newId(),
       topic: 'shop.orders',
       schemaVersion: 2,
-      columns: ['id', 'added'],
+      columns: [
+        { name: 'id', type: 'BIGINT' },
+        { name: 'added', type: 'VARCHAR' },
+      ],
       eventTime: null,
       ...more,
     },
