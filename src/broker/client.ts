@@ -35,6 +35,7 @@ export type KafkaAdmin = Pick<
   | 'fetchTopicOffsets'
   | 'fetchTopicOffsetsByTimestamp'
   | 'fetchOffsets'
+  | 'setOffsets'
   | 'describeCluster'
   | 'describeConfigs'
   | 'listTopics'
@@ -62,6 +63,7 @@ export async function connectAdmin(config: KafkaConfig, log: Log): Promise<{ adm
     fetchTopicOffsets: (topic) => current.fetchTopicOffsets(topic),
     fetchTopicOffsetsByTimestamp: (topic, ms) => current.fetchTopicOffsetsByTimestamp(topic, ms),
     fetchOffsets: (options) => current.fetchOffsets(options),
+    setOffsets: (options) => current.setOffsets(options),
     describeCluster: () => current.describeCluster(),
     describeConfigs: (options) => current.describeConfigs(options),
     listTopics: () => current.listTopics(),

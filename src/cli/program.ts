@@ -11,6 +11,7 @@ import { ingest } from '../commands/ingest.ts';
 import { lag } from '../commands/lag.ts';
 import { query } from '../commands/query.ts';
 import { retention } from '../commands/retention.ts';
+import { rewind } from '../commands/rewind.ts';
 import { status } from '../commands/status.ts';
 import { trace } from '../commands/trace.ts';
 import { verify } from '../commands/verify.ts';
@@ -31,7 +32,7 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, retention, compact, feeds, adopt, audit];
+const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, retention, compact, rewind, feeds, adopt, audit];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */

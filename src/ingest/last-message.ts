@@ -47,9 +47,17 @@ export function assertSame(check: LastMessage, where: { topic: string; partition
 
 /** PROTOCOL K4: enough to tell whether the same message is still at its offset. */
 export function messageOf(bytes: Buffer, part: RecordParts): LastMessage {
+  const { keyStart, keyLength, valueStart, valueLength } = part;
+  const key = keyLength < 0 ? null : bytes.subarray(keyStart, keyStart + keyLength);
+  const value = valueLength < 0 ? null : bytes.subarray(valueStart, valueStart + valueLength);
+  return { offset: toOffset(BigInt(part.offset)), timestampMs: part.timestampMs, hash: hashOf({ key, value }) };
+}
+
+/** Kafka says −1 for the length of what is null. */
+export function hashOf({ key, value }: { readonly key: Uint8Array | null; readonly value: Uint8Array | null }): string {
   const hash = createHash('sha256');
-  hash.update(`${part.keyLength},${part.valueLength};`);
-  if (part.keyLength > 0) hash.update(bytes.subarray(part.keyStart, part.keyStart + part.keyLength));
-  if (part.valueLength > 0) hash.update(bytes.subarray(part.valueStart, part.valueStart + part.valueLength));
-  return { offset: toOffset(BigInt(part.offset)), timestampMs: part.timestampMs, hash: hash.digest('hex').slice(0, 32) };
+  hash.update(`${key?.length ?? -1},${value?.length ?? -1};`);
+  if (key) hash.update(key);
+  if (value) hash.update(value);
+  return hash.digest('hex').slice(0, 32);
 }

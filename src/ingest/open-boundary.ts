@@ -34,7 +34,7 @@ export function openBoundary(parts: {
     seal,
     cuts: openCuts({ store, feed: feed.name, newId }),
     rules: async () => {
-      await control.refresh();
+      await control.writer.refresh();
       return rulesOf({ feed, control, timezone: config.lake.timezone });
     },
     ask: async (boundaryMs) => {

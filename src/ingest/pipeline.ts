@@ -279,10 +279,10 @@ class Pipeline {
   }
 
   private async refreshRun(run: FeedRun, tidy: boolean): Promise<void> {
-    if (this.goal) await run.target.refresh();
+    const isRewound = await run.target.look();
     if (tidy) await run.target.tidy();
     // A reader of the table says how far it is; and hears that it was behind for too long.
-    if (run.reading.size > 0 && (await run.rebuilds?.beat())) await this.membership.readAgain(run);
+    if (run.reading.size > 0 && (isRewound || (await run.rebuilds?.beat()))) await this.membership.readAgain(run);
   }
 
   private outOfRange({ topic }: TopicPartition): void {

@@ -79,9 +79,11 @@ export class Rebuilds {
     if (!(await table.begin(this.order))) return null;
     log.warn('rebuild_started', {
       ...{ feed: feed.name, target: target.name, topic: feed.topic, offsets: from, reason },
-      ...(reason === 'gap'
-        ? { gaps: gaps.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(',') }
-        : { caught_up_at: new Date(caughtUpAtMs ?? 0).toISOString(), delete_retention_ms: this.settings?.deleteRetentionMs }),
+      ...(reason === 'gap' && { gaps: gaps.map(({ partition, start, end }) => `${partition}:${start}-${end}`).join(',') }),
+      ...(reason === 'not_caught_up' && {
+        caught_up_at: new Date(caughtUpAtMs ?? 0).toISOString(),
+        delete_retention_ms: this.settings?.deleteRetentionMs,
+      }),
     });
     return this.order;
   }

@@ -15,6 +15,8 @@ export type Target = {
   /** As last seen; free. */
   state(): TargetState;
   refresh(): Promise<TargetState>;
+  /** In quiet moments: whether a rewind took out what was there at the last `refresh`, so that all is to be read again. Waits for no server. */
+  look(): Promise<boolean>;
   /** Takes a batch out of its staged tables, which are not needed afterwards. Nothing of it is visible yet. */
   write(connection: Connection, batch: ClosedBatch): Promise<WrittenBatch>;
   /** Whether what was applied should become durable now; false but for tables in the lake. */

@@ -28,7 +28,7 @@ import type { LakeFeed } from './lake.ts';
 import { type Applied, publishTable } from './publication.ts';
 import { Sealer } from './seal.ts';
 
-export type LakeTable = Pick<LakeFeed, 'name' | 'recordGaps' | 'tidy' | 'close'> & {
+export type LakeTable = Pick<LakeFeed, 'name' | 'look' | 'recordGaps' | 'tidy' | 'close'> & {
   /** While it is rebuilt, a table that nothing was read of. */
   state(): TargetState;
   refresh(): Promise<TargetState>;
@@ -75,6 +75,7 @@ export function openLakeTable(options: LakeTableOptions): LakeTable {
     name: 'lake',
     state: () => table.state(),
     refresh: () => table.refresh(),
+    look: lake.look,
     recordGaps: lake.recordGaps,
     tidy: lake.tidy,
     close: lake.close,
@@ -135,10 +136,11 @@ class Table {
   }
 
   facts(): TableFacts {
-    const { gaps, rebuiltVersion, snapshot } = this.options.lake.state();
+    const { gaps, rebuiltVersion, rewoundVersion, snapshot } = this.options.lake.state();
     const caughtUpAt = snapshot?.caughtUpAt ?? null;
     return {
       gaps: gaps.filter(({ version }) => version > rebuiltVersion),
+      isRewound: rewoundVersion > rebuiltVersion,
       caughtUpAtMs: caughtUpAt === null ? null : Date.parse(caughtUpAt),
     };
   }

@@ -13,6 +13,8 @@ export type LakeFeed = {
   readonly writer: FeedWriter;
   state(): FeedState;
   refresh(): Promise<FeedState>;
+  /** Folds what is new, and answers whether the feed was rewound since the last `refresh`. */
+  look(): Promise<boolean>;
   /** Writes a batch's files; its tables are not needed afterwards. */
   write(connection: Connection, batch: StagedBatch): Promise<WrittenBatch>;
   /** Records offsets that Kafka no longer has, or that were left to others. */
@@ -35,6 +37,7 @@ export type LakeFeed = {
 export async function openLakeFeed(options: FeedWriterOptions): Promise<LakeFeed> {
   const writer = await openFeedWriter(options);
   const { propose, commit, store, compression } = writer;
+  let { rewoundVersion } = writer.state();
   const write = async (connection: Connection, batch: StagedBatch): Promise<WrittenBatch> => {
     const mine = writer.log();
     const { id, epoch, schemaVersion, ranges } = batch;
@@ -58,7 +61,12 @@ export async function openLakeFeed(options: FeedWriterOptions): Promise<LakeFeed
     name: 'lake',
     writer,
     state: writer.state,
-    refresh: writer.refresh,
+    refresh: async () => {
+      const state = await writer.refresh();
+      rewoundVersion = state.rewoundVersion;
+      return state;
+    },
+    look: async () => (await writer.refresh()).rewoundVersion > rewoundVersion,
     write,
     recordGaps: (gaps, signal) => commit(propose({ kind: 'gap', gaps }), signal),
     pinSchema: (schema, signal) => commit(propose({ kind: 'schema', schema }), signal),

@@ -135,6 +135,15 @@ function createTally() {
     if (entry.kind === 'adopt') adoptedRows += entry.added.reduce((sum, { rows }) => sum + rows, 0);
     if (entry.added.length > 0) added.set(entry.version, { kind: entry.kind, batch: entry.batch, ranges: entry.ranges });
     if (entry.schema) schemas.set(entry.schema.version, entry.schema);
+    // They are read again, each from its point on.
+    retainedRows -= entry.rewind?.retainedRows ?? 0;
+    for (const { partition, position } of entry.rewind?.partitions ?? []) {
+      const kept = (stretches.get(partition) ?? []).filter(({ start }) => start < position);
+      stretches.set(
+        partition,
+        kept.map((one) => (one.end > position ? { ...one, end: position } : one)),
+      );
+    }
     // It reads its partitions anew.
     if (entry.kind === 'rebuild') for (const { partition } of entry.ranges) stretches.delete(partition);
     for (const range of entry.ranges) addStretch(stretches, range, entry.schemaVersion);

@@ -42,6 +42,7 @@ export const stateToJson = (state: FeedState): JsonObject => ({
   gaps: state.gaps.map((gap) => ({ ...gapToJson(gap), version: gap.version, at: gap.at })),
   // A feed that was never rebuilt has the checkpoint it had before there were rebuilds.
   ...(state.rebuiltVersion > 0 && { rebuilt_version: state.rebuiltVersion }),
+  ...(state.rewoundVersion > 0 && { rewound_version: state.rewoundVersion }),
   config: { version: state.config.version, values: { ...state.config.values } },
   snapshot: state.snapshot && snapshotToJson(state.snapshot),
   sealed: state.sealed.map(sealedToJson),
@@ -115,6 +116,7 @@ export const parseState = (json: JsonObject): FeedState | null => {
     })),
     gaps: arrayAt(json['gaps'], 'gaps', parseRecordedGap),
     rebuiltVersion: json['rebuilt_version'] === undefined ? 0 : intAt(json['rebuilt_version'], 'rebuilt_version', 1),
+    rewoundVersion: json['rewound_version'] === undefined ? 0 : intAt(json['rewound_version'], 'rewound_version', 1),
     config: { version: intAt(config['version'], 'config.version', 0), values: textMapAt(config['values'], 'config.values') },
     snapshot: isBeforeTables ? null : nullOr(json['snapshot'], 'snapshot', parseSnapshot),
     sealed: isBeforeTables ? [] : arrayAt(json['sealed'], 'sealed', parseSealed),

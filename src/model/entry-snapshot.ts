@@ -1,8 +1,10 @@
-// The parts of a log entry about a table's snapshots: what the open one is after it (design 4, §3), or how it ended (entry-seal).
+// The parts of a log entry that few kinds have: what a table's open snapshot is after it (design 4, §3), how it ended (entry-seal), that
+// it was read anew (entry-rebuild), or what was taken out to be read again (entry-rewind).
 // Invariant: snapshotToJson and parseSnapshot are inverse; an entry without these parts has the bytes it had before there were any.
 
 import { dateAt } from './cut.ts';
 import { type EntryRebuild, parseRebuild, rebuildToJson } from './entry-rebuild.ts';
+import { type EntryRewind, parseRewind, rewindToJson } from './entry-rewind.ts';
 import { type EntrySeal, parseSeal, sealToJson } from './entry-seal.ts';
 import { intAt, type JsonObject, nullOr, objectAt, stringAt } from './json-fields.ts';
 import type { OpenSnapshot } from './snapshot.ts';
@@ -41,17 +43,21 @@ export type SnapshotParts = {
   readonly seal: EntrySeal | null;
   /** Of a rebuild. */
   readonly rebuild: EntryRebuild | null;
+  /** Of a rewind. */
+  readonly rewind: EntryRewind | null;
 };
-export const NO_SNAPSHOT_PARTS: SnapshotParts = { snapshot: null, seal: null, rebuild: null };
+export const NO_SNAPSHOT_PARTS: SnapshotParts = { snapshot: null, seal: null, rebuild: null, rewind: null };
 
-export const partsToJson = ({ snapshot, seal, rebuild }: SnapshotParts): JsonObject => ({
+export const partsToJson = ({ snapshot, seal, rebuild, rewind }: SnapshotParts): JsonObject => ({
   ...(snapshot && { snapshot: snapshotToJson(snapshot) }),
   ...(seal && { seal: sealToJson(seal) }),
   ...(rebuild && { rebuild: rebuildToJson(rebuild) }),
+  ...(rewind && { rewind: rewindToJson(rewind) }),
 });
 
-export const parseParts = ({ snapshot, seal, rebuild }: JsonObject): SnapshotParts => ({
+export const parseParts = ({ snapshot, seal, rebuild, rewind }: JsonObject): SnapshotParts => ({
   snapshot: snapshot === undefined ? null : parseSnapshot(snapshot, 'snapshot'),
   seal: seal === undefined ? null : parseSeal(seal, 'seal'),
   rebuild: rebuild === undefined ? null : parseRebuild(rebuild, 'rebuild'),
+  rewind: rewind === undefined ? null : parseRewind(rewind, 'rewind'),
 });

@@ -48,6 +48,8 @@ export type FeedState = {
   readonly gaps: readonly RecordedGap[];
   /** Version of the newest rebuild, 0: none. What gaps before it have left out of the table does not matter any more. */
   readonly rebuiltVersion: number;
+  /** Version of the newest rewind, 0: none. A table is to be read anew until it is rebuilt. */
+  readonly rewoundVersion: number;
   /** A table's open snapshot; null: a stream, or nothing is published yet. */
   readonly snapshot: EntrySnapshot | null;
   /** A table's snapshots before the open one, oldest first; their data files are live. */
@@ -70,6 +72,7 @@ export const emptyState = (feed: string): FeedState => ({
   stopped: null,
   gaps: [],
   rebuiltVersion: 0,
+  rewoundVersion: 0,
   snapshot: null,
   sealed: [],
   config: { version: 0, values: {} },

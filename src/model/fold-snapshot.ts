@@ -2,6 +2,7 @@
 // Invariant: the live data and state files of an open snapshot are one of each, or none; its rows are those of the data file.
 
 import { rebuildProblem } from './entry-rebuild.ts';
+import { rewindProblem } from './entry-rewind.ts';
 import type { EntrySnapshot } from './entry-snapshot.ts';
 import type { FeedState } from './feed-state.ts';
 import { sealProblem } from './fold-seal.ts';
@@ -12,6 +13,9 @@ import { isOf } from './snapshot-files.ts';
 export const snapshotProblem = (entry: Proposal): string | null => {
   if ((entry.kind === 'rebuild') !== (entry.rebuild !== null))
     return `is a ${entry.kind} ${entry.rebuild ? 'with' : 'without'} a rebuild in it`;
+  if ((entry.kind === 'rewind') !== (entry.rewind !== null))
+    return `is a ${entry.kind} ${entry.rewind ? 'with' : 'without'} a rewind in it`;
+  if (entry.rewind) return rewindProblem(entry, entry.rewind);
   if (entry.kind === 'seal') {
     if (entry.snapshot) return 'is a seal with a snapshot in it';
     return entry.seal ? sealProblem(entry, entry.seal) : 'is a seal without a seal in it';

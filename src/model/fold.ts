@@ -4,6 +4,7 @@
 import { LakeError } from '../errors.ts';
 import { adoptConflict, adoptProblem, isAdopted } from './adopted.ts';
 import { restarted } from './entry-rebuild.ts';
+import { rewindConflict, rewound } from './entry-rewind.ts';
 import type { SealedSnapshot } from './entry-seal.ts';
 import {
   type FeedState,
@@ -45,6 +46,8 @@ const FACTS: Partial<Record<EntryKind, KindFacts>> = {
   schema: { usesEpoch: true, usesSchema: true, movesData: false },
   compact: { usesEpoch: true, usesSchema: true, movesData: false },
   adopt: { usesEpoch: false, usesSchema: false, movesData: false },
+  // A stopped feed is rewound before it is enabled again.
+  rewind: { usesEpoch: true, usesSchema: false, movesData: false },
   retain: { usesEpoch: false, usesSchema: false, movesData: false },
   stop: { usesEpoch: false, usesSchema: false, movesData: false },
   config: { usesEpoch: false, usesSchema: false, movesData: false },
@@ -73,6 +76,8 @@ export const validity = (state: FeedState, writer: string, wanted: Proposal): Va
   if (wanted.snapshot && publishConflicts(state, wanted, wanted.snapshot)) return conflict('snapshot');
   const ofSeal = wanted.seal && sealConflict(state, wanted, wanted.seal);
   if (ofSeal) return conflict(ofSeal.reason, ofSeal.partitions);
+  const ofRewind = wanted.rewind && rewindConflict(state, wanted, wanted.rewind);
+  if (ofRewind) return conflict(ofRewind.reason, ofRewind.partitions);
   const ofRemoval = removalConflict(state, wanted) ?? adoptConflict(state, wanted);
   if (ofRemoval) return conflict(ofRemoval);
   const removedLive = wanted.removed.every((path) => state.files.has(path));
@@ -206,6 +211,11 @@ const applyScalars = (draft: Draft, entry: LogEntry): void => {
     draft.positions = restarted(draft, entry);
     draft.epoch += 1;
     draft.rebuiltVersion = entry.version;
+  }
+  if (entry.rewind) {
+    Object.assign(draft, rewound(draft, entry.rewind));
+    draft.epoch += 1;
+    draft.rewoundVersion = entry.version;
   }
   if (entry.fence) draft.fenced.add(entry.fence.writer);
   if (entry.stop)

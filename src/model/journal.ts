@@ -4,6 +4,7 @@
 import { offsetsOf } from './batch.ts';
 import { positionsToJson } from './cut.ts';
 import type { EntryRebuild } from './entry-rebuild.ts';
+import type { EntryRewind } from './entry-rewind.ts';
 import { type JsonObject, type JsonValue, nullOr, objectAt, stringAt } from './json-fields.ts';
 import type { LogEntry } from './log-entry.ts';
 import type { SnapshotName } from './snapshot.ts';
@@ -53,12 +54,13 @@ export function linesOf(entry: LogEntry, actor: string | null): readonly Journal
 }
 
 function toldOf(entry: LogEntry): readonly Told[] {
-  const { seal, schema, fence, stop, config, rebuild, snapshot } = entry;
+  const { seal, schema, fence, stop, config, rebuild, rewind, snapshot } = entry;
   const told: Told[] = entry.gaps.map((gap) => gapTold(gap));
   if (seal) told.push(sealTold(seal));
   if (entry.kind === 'retain') told.push({ action: 'files_deleted', ...filesTold(entry) });
   if (entry.kind === 'compact') told.push({ action: 'files_compacted', ...filesTold(entry) });
   if (entry.kind === 'adopt') told.push(adoptedTold(entry));
+  if (rewind) told.push(rewindTold(entry, rewind));
   if (rebuild && snapshot) told.push(rebuildTold({ ...snapshot, ...rebuild, ranges: entry.ranges }));
   if (schema)
     told.push({ action: 'schema_pinned', resource: `schema ${schema.version}`, details: { fields: [...schema.fields] } });
@@ -105,6 +107,18 @@ export const gapTold = (gap: LogEntry['gaps'][number]) => ({
   action: gap.reason === 'takeover' ? ('takeover' as const) : ('gap_recorded' as const),
   resource: `${gap.partition}:${gap.start}-${gap.end}`,
   details: { partition: gap.partition, start: String(gap.start), end: String(gap.end), reason: gap.reason },
+});
+
+/** What was taken out of the lake; of a table, that it is to be read anew. */
+const rewindTold = ({ feed, removed, added }: LogEntry, { to, partitions }: EntryRewind): Told => ({
+  action: 'feed_rewound',
+  resource: feed,
+  details: {
+    to,
+    offsets: partitions.map(({ partition, from, position }) => `${partition}:${position}-${from}`).join(','),
+    files_removed: removed.length,
+    files_added: added.length,
+  },
 });
 
 type RebuildTold = SnapshotName & EntryRebuild & Pick<LogEntry, 'ranges'> & { readonly rows: number };

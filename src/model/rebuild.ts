@@ -1,4 +1,5 @@
-// Whether a table may have missed tombstones, so that it must be read anew from the low watermark (DESIGN §5, PROTOCOL 14). Pure.
+// Whether a table may have missed tombstones, or was rewound, so that it must be read anew from the low watermark (DESIGN §5, PROTOCOL
+// M4, 14). Pure.
 // Kafka's log compaction keeps a tombstone for delete.retention.ms: whoever reads on to the end within that time has seen all of them.
 
 import { later, type Offset, toOffset } from './offsets.ts';
@@ -7,6 +8,8 @@ import { later, type Offset, toOffset } from './offsets.ts';
 export type TableFacts = {
   /** Offsets that were not there to be read, since the table was last read as a whole. */
   readonly gaps: readonly { readonly partition: number; readonly start: Offset; readonly end: Offset }[];
+  /** Somebody wants it read again. */
+  readonly isRewound: boolean;
   /** No tombstone from before can have been missed; null: not known. */
   readonly caughtUpAtMs: number | null;
 };
@@ -14,10 +17,11 @@ export type TableFacts = {
 /** Settings of a topic. */
 export type TopicSettings = { readonly isCompacted: boolean; readonly deleteRetentionMs: number };
 
-export type RebuildCause = 'gap' | 'not_caught_up';
+export type RebuildCause = 'rewind' | 'gap' | 'not_caught_up';
 
 /** null: nothing can have been missed. */
 export function rebuildCause(facts: TableFacts, settings: TopicSettings, nowMs: number): RebuildCause | null {
+  if (facts.isRewound) return 'rewind';
   if (facts.gaps.length > 0) return 'gap';
   return isOverdue(facts, settings, nowMs) ? 'not_caught_up' : null;
 }

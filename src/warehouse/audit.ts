@@ -4,7 +4,7 @@ import { currentActor } from '../config/actor.ts';
 import type { JournalLine } from '../model/journal.ts';
 import type { JsonValue } from '../model/json-fields.ts';
 import type { Dialect } from './dialect.ts';
-import type { Statement } from './warehouse.ts';
+import type { Statement, Tx } from './warehouse.ts';
 
 export type AuditAction =
   | 'table_created'
@@ -25,6 +25,7 @@ export type AuditAction =
   | 'dead_letters_deleted'
   | 'snapshot_deleted'
   | 'files_compacted'
+  | 'feed_rewound'
   | 'feed_added'
   | 'feed_removed'
   | 'feed_enabled'
@@ -65,6 +66,19 @@ export const auditStatement = ({ now }: Dialect, entry: AuditEntry): Statement =
     entry.atMs === undefined ? null : timeText(entry.atMs),
   ],
 });
+
+/** One row a run of several transactions, which grows with it. */
+export async function addToAudit(
+  tx: Tx,
+  dialect: Dialect,
+  audit: AuditEntry & { readonly atMs: number; readonly rowCount: number },
+): Promise<void> {
+  const known = await tx.change({
+    text: `UPDATE audit_log SET row_count = row_count + ? WHERE feed_name = ? AND action = ? AND resource = ? AND performed_at = ?`,
+    values: [audit.rowCount, audit.feed, audit.action, audit.resource, timeText(audit.atMs)],
+  });
+  if (known === 0) await tx.change(auditStatement(dialect, audit));
+}
 
 /** The same for the lake's journal. A snapshot is sealed once; a table may be made again. */
 export const journalLine = (entry: AuditEntry, nowMs: number): JournalLine => ({

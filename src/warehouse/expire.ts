@@ -4,7 +4,7 @@
 
 import type { Expiry, WarehouseHoldings } from '../model/retention.ts';
 import type { SnapshotName } from '../model/snapshot.ts';
-import { type AuditEntry, auditStatement, timeText } from './audit.ts';
+import { type AuditEntry, addToAudit, auditStatement, timeText } from './audit.ts';
 import type { FactTable, SqlColumn } from './fact-table.ts';
 import type { SqlScalar, Statement, Tx, Warehouse } from './warehouse.ts';
 
@@ -207,26 +207,13 @@ async function deleteBatches(
       deleted += await patiently(() =>
         warehouse.transaction(async (tx) => {
           const rows = await deleteByIds(tx, expiring, { ...from, before: expiry.date, ids });
-          if (rows > 0) await addToAudit(tx, expiring, { ...audit, rowCount: rows });
+          if (rows > 0) await addToAudit(tx, warehouse.dialect, { ...audit, rowCount: rows });
           return rows;
         }, signal),
       );
     }
   }
   return deleted;
-}
-
-/** One row a run, which grows with it. */
-async function addToAudit(
-  tx: Tx,
-  { warehouse }: Expiring,
-  audit: Deleting['audit'] & { readonly rowCount: number },
-): Promise<void> {
-  const known = await tx.change({
-    text: `UPDATE audit_log SET row_count = row_count + ? WHERE feed_name = ? AND action = ? AND resource = ? AND performed_at = ?`,
-    values: [audit.rowCount, audit.feed, audit.action, audit.resource, timeText(audit.atMs)],
-  });
-  if (known === 0) await tx.change(auditStatement(warehouse.dialect, audit));
 }
 
 type Ids = Omit<Batches, 'batches'> & {

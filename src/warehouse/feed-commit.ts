@@ -62,22 +62,32 @@ export function createCommits({ warehouse, feed, topic, clusterId, nowMs, signal
     if (known === before) take(rows);
     return known;
   };
-  const conflict = (schemaVersion: number | null): CommitAnswer => {
+  const conflict = (schemaVersion: number | null, before: TargetState): CommitAnswer => {
     const isOld = schemaVersion !== null && schemaVersion < schemaVersionMax;
-    return { kind: 'conflict', reason: isOld ? 'schema' : 'positions', state: known };
+    return { kind: 'conflict', reason: isOld ? 'schema' : known.epoch === before.epoch ? 'positions' : 'epoch', state: known };
+  };
+  /** Answers whether the epoch is another one. Then what is known stays: what was read under it must not be committed under the other. */
+  const look = async (): Promise<boolean> => {
+    const before = known;
+    const rows = await warehouse.run(selectPositions({ feed, topic }), signal);
+    if (known !== before) return false;
+    if (stateOf(rows).epoch !== before.epoch) return true;
+    take(rows);
+    return false;
   };
   const committed = (): CommitAnswer => ({ kind: 'committed', version: 0, files: 0, bytes: 0, state: known });
 
   /** A COMMIT without an answer before is done when the positions say so. */
   const once = async (work: Work, abort: AbortSignal, doubt: { pending: boolean }): Promise<CommitAnswer> => {
     const { ranges, schemaVersion, rebuild } = work;
+    const stood = known;
     if (doubt.pending) {
       // Under their locks: a transaction that is still under way has them.
       take(await warehouse.transaction((tx) => tx.rows(selectPositions({ feed, topic }, dialect)), abort));
       doubt.pending = false;
       const outcome = rebuild ? replacementOutcome(known, rebuild.from, ranges) : outcomeOf(known, ranges);
       if (outcome === 'committed') return committed();
-      if (outcome === 'moved') return conflict(schemaVersion);
+      if (outcome === 'moved') return conflict(schemaVersion, stood);
     }
     const before = known;
     try {
@@ -90,7 +100,7 @@ export function createCommits({ warehouse, feed, topic, clusterId, nowMs, signal
     } catch (error) {
       if (error instanceof PositionsMoved) {
         take(await warehouse.run(selectPositions({ feed, topic }), abort));
-        return conflict(schemaVersion);
+        return conflict(schemaVersion, before);
       }
       if (error instanceof RowsRefused) return { kind: 'refused', rows: error.rows, triedCount: error.triedCount, state: known };
       // Whatever went wrong on the way to the server may have gone wrong after COMMIT.
@@ -117,7 +127,7 @@ export function createCommits({ warehouse, feed, topic, clusterId, nowMs, signal
       return null;
     }, abort);
     if (moved === null) caughtUpAtMs = atMs;
-    else if (known === before) take(moved);
+    else if (known === before && stateOf(moved).epoch === before.epoch) take(moved);
   };
-  return { state: (): TargetState => known, caughtUpAtMs: () => caughtUpAtMs, read, once, noteCaughtUp };
+  return { state: (): TargetState => known, caughtUpAtMs: () => caughtUpAtMs, read, look, once, noteCaughtUp };
 }

@@ -119,7 +119,7 @@ export type Move = PositionsOf & {
   readonly ranges: readonly CommittedRange[];
   readonly known: TargetState;
   readonly clusterId: string | null;
-  readonly dialect: Pick<Dialect, 'touch'>;
+  readonly dialect: Pick<Dialect, 'touch' | 'forUpdate'>;
   /** Of a table, when the reading of a partition that is not known yet began; null: a stream. */
   readonly begunAtMs: number | null;
   /** Of the schema that the rows were decoded by; null: there are none. */
@@ -128,12 +128,17 @@ export type Move = PositionsOf & {
 
 /** Throws PositionsMoved. */
 export async function movePositions(tx: Tx, move: Move): Promise<void> {
-  for (const range of [...move.ranges].sort((a, b) => a.partition - b.partition)) {
+  const ranges = [...move.ranges].sort((a, b) => a.partition - b.partition);
+  for (const range of ranges) {
     const before = move.known.positions.get(range.partition);
     if (before && before.position !== range.start) throw new PositionsMoved();
     const matched = before ? await tx.change(updatePosition(move, range)) : await insertPosition(tx, move, range);
     if (matched !== 1) throw new PositionsMoved();
   }
+  if (ranges.every(({ partition }) => move.known.positions.has(partition))) return;
+  // A row that was not there is in no epoch. From here on a rewind waits for it; of one that was first the others tell (M4).
+  const epochs = await tx.rows(selectPositions(move, move.dialect));
+  if (stateOf(epochs).epoch !== move.known.epoch) throw new PositionsMoved();
 }
 
 function updatePosition({ feed, topic, known, schemaVersion, dialect }: Move, range: CommittedRange): Statement {
@@ -227,9 +232,13 @@ export const selectGaps = ({ feed, topic }: PositionsOf, { epoch }: TargetState)
   values: [feed, topic, epoch],
 });
 
-export const gapsOf = (rows: readonly Row[]): TableFacts['gaps'] =>
-  rows.map((row) => ({
+/** A gap that ends where it starts says that the table was rewound. */
+export const gapsOf = (rows: readonly Row[]): Pick<TableFacts, 'gaps' | 'isRewound'> => {
+  const all = rows.map((row) => ({
     partition: numberOf(row['kafka_partition']),
     start: toOffset(String(row['start_offset'])),
     end: toOffset(String(row['end_offset'])),
   }));
+  const gaps = all.filter(({ start, end }) => start < end);
+  return { gaps, isRewound: gaps.length < all.length };
+};

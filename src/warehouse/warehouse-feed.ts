@@ -28,12 +28,13 @@ import { replaceTable } from './replace-table.ts';
 import { sealSnapshot } from './seal.ts';
 import { setUpFactTable } from './setup-table.ts';
 import { type EngineQueue, readBatch } from './staged-batch.ts';
-import type { Tx, Warehouse } from './warehouse.ts';
+import { type Tx, type Warehouse, WarehouseFailure } from './warehouse.ts';
 
 export type WarehouseFeed = {
   readonly name: 'warehouse';
   state(): TargetState;
   refresh(): Promise<TargetState>;
+  look(): Promise<boolean>;
   write(connection: Connection, batch: ClosedBatch): Promise<WrittenBatch>;
   snapshot(): OpenSnapshot | null;
   seal(order: SealOrder, signal: AbortSignal): Promise<Exclude<CommitAnswer, { kind: 'applied' | 'refused' }>>;
@@ -83,7 +84,7 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
   const readOpen = async (): Promise<void> => {
     if (snapshots) open = openSnapshotOf(await warehouse.run(selectOpenSnapshot(warehouse.dialect, feed), signal));
   };
-  let gaps: TableFacts['gaps'] = [];
+  let gaps: Pick<TableFacts, 'gaps' | 'isRewound'> = { gaps: [], isRewound: false };
   const readGaps = async (): Promise<void> => {
     if (snapshots) gaps = gapsOf(await warehouse.run(selectGaps(options, commits.state()), signal));
   };
@@ -136,6 +137,12 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
       await read();
       return stateNow();
     },
+    look: () =>
+      commits.look().catch((error: unknown) => {
+        // A server that is away, or a table that is gone: whoever commits has more patience, and says more.
+        if (error instanceof WarehouseFailure) return false;
+        throw error;
+      }),
     write: async (connection, batch) => {
       const wanted = tables();
       // Decoded by a schema that was replaced meanwhile: the other columns would be missing in its rows.
@@ -183,7 +190,7 @@ export async function openWarehouseFeed(options: WarehouseFeedOptions): Promise<
     forget: forgetRebuilt,
     ...(snapshots && {
       rebuild: {
-        facts: () => ({ gaps, caughtUpAtMs: commits.caughtUpAtMs() }),
+        facts: () => ({ ...gaps, caughtUpAtMs: commits.caughtUpAtMs() }),
         isBegun: () => commits.state().positions.size > 0,
         begin: async (order) => {
           await forgetRebuilt();

@@ -97,7 +97,7 @@ describe('a publish', () => {
     expect(await scene.state()).toEqual({ ...before, version: version + 1, snapshot: snapshot && { ...snapshot, caughtUpAt } });
     await one.publish();
     expect(await known()).toBe('2025-01-28T10:31:00.000Z');
-    expect(one.table.rebuild.facts()).toEqual({ gaps: [], caughtUpAtMs: scene.clock.ms });
+    expect(one.table.rebuild.facts()).toEqual({ gaps: [], isRewound: false, caughtUpAtMs: scene.clock.ms });
   });
 
   test('reads a lake whose path DuckDB would take for a pattern, and nothing else that fits it', async () => {

@@ -19,7 +19,9 @@ const COMPACTED = { isCompacted: true, deleteRetentionMs: DAY_MS };
 const GAP = { partition: 0, start: at(5), end: at(9) };
 
 describe('a table is read anew', () => {
-  const facts = (caughtUpAtMs: number | null, gaps: TableFacts['gaps'] = []): TableFacts => ({ caughtUpAtMs, gaps });
+  const facts = (caughtUpAtMs: number | null, gaps: TableFacts['gaps'] = [], isRewound = false): TableFacts => ({
+    ...{ caughtUpAtMs, gaps, isRewound },
+  });
   test.each<[string, TableFacts, typeof COMPACTED, number, string | null]>([
     ['not within delete.retention.ms', facts(0), COMPACTED, DAY_MS, null],
     ['after it', facts(0), COMPACTED, DAY_MS + 1, 'not_caught_up'],
@@ -27,6 +29,7 @@ describe('a table is read anew', () => {
     ['not when nothing is known', facts(null), COMPACTED, 9 * DAY_MS, null],
     ['after a gap', facts(0, [GAP]), COMPACTED, 0, 'gap'],
     ['after a gap in a topic that is not compacted', facts(null, [GAP]), { ...COMPACTED, isCompacted: false }, 0, 'gap'],
+    ['after a rewind, whatever else', facts(0, [GAP], true), { ...COMPACTED, isCompacted: false }, 0, 'rewind'],
   ])('%s', (_, known, settings, nowMs, cause) => {
     expect(rebuildCause(known, settings, nowMs)).toBe(cause as ReturnType<typeof rebuildCause>);
   });

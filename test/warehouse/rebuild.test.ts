@@ -45,7 +45,7 @@ describe.each([...mysqlEngines])('%s', (engine) => {
     expect(await at.rows(FACTS)).toMatchObject([{ id: 1, text: '4 of 1', o: 4 }]);
     expect(await at.rows('SELECT kafka_offset AS o FROM lake_tombstones')).toMatchObject([{ o: 5 }]);
     expect(await at.rows(POSITIONS)).toMatchObject([{ o: 6, s: 3, e: 1, m: 3 }]);
-    expect([rebuildOf(a).phase(), rebuildOf(a).facts()]).toEqual(['none', { gaps: [], caughtUpAtMs: NOW_MS }]);
+    expect([rebuildOf(a).phase(), rebuildOf(a).facts()]).toEqual(['none', { gaps: [], isRewound: false, caughtUpAtMs: NOW_MS }]);
     expect(await at.commitOf(a, [row(6, 5)])).toBe('committed');
   });
 
