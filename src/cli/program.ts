@@ -32,7 +32,20 @@ type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 /** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [ingest, status, lag, verify, trace, query, retention, compact, rewind, feeds, adopt, audit];
+const COMMANDS: readonly CommandSpec[] = [
+  ingest,
+  status,
+  lag,
+  verify,
+  trace,
+  query,
+  retention,
+  compact,
+  rewind,
+  feeds,
+  adopt,
+  audit,
+];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */
