@@ -41,7 +41,12 @@ export type CommandContext = {
   /** Calls back at every SIGHUP, which ends a process that does not ask for it. */
   readonly onHangup: (listener: () => void) => Disposable;
   readonly collectGarbage: (() => void) | null;
-  readonly progress: { show(progress: Progress): void; end(): void };
+  readonly progress: {
+    show(progress: Progress): void;
+    /** Of work that is measured in bytes. */
+    showBytes(work: { readonly done: number; readonly total: number }): void;
+    end(): void;
+  };
   /** stdout: the JSON document with --json, else the table; `isAligned`: as on a terminal, wherever it goes. */
   print(result: Result & { readonly isAligned?: boolean }): void;
   /** stdout: a text that is data as it is. */

@@ -2,7 +2,7 @@
 
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
 import { openInstallation } from '../operations/installation.ts';
-import { type FeedVerdict, verifyFeeds } from '../operations/verify.ts';
+import { type FeedVerdict, isGood, verifyFeeds } from '../operations/verify.ts';
 import type { CommandSpec } from './command.ts';
 import { type CommandContext, chosenFeeds, configOf } from './context.ts';
 
@@ -20,13 +20,16 @@ async function run(context: CommandContext): Promise<ExitCode> {
   const { log, nowMs, newId, stop, abort } = context;
   const signal = AbortSignal.any([stop, abort]);
   await using installation = openInstallation({ config, log, nowMs, newId, signal });
-  const verdicts = await verifyFeeds(installation, feeds, { deep: context.flags.has('deep'), read: () => undefined });
+  const { progress } = context;
+  const how = { deep: context.flags.has('deep'), show: progress.showBytes };
+  const verdicts = await verifyFeeds(installation, feeds, how).finally(progress.end);
   context.print({ table: tableOf(verdicts), json: jsonOf(verdicts) });
   if (stop.aborted) throw new LakeError('aborted', 'the check was ended before it had looked at everything');
   const failures = verdicts.flatMap(({ failure }) => failure ?? []);
   for (const failure of failures) context.tell(failure);
-  // What cannot be asked is no answer, whatever was found elsewhere.
-  return failures[0]?.exit ?? (verdicts.every(({ ok }) => ok) ? EXIT.done : EXIT.no);
+  // What was found is so, whatever could not be asked.
+  if (!verdicts.every(({ checks }) => checks.every(isGood))) return EXIT.no;
+  return failures[0]?.exit ?? EXIT.done;
 }
 
 function tableOf(verdicts: readonly FeedVerdict[]) {

@@ -20,7 +20,7 @@ export type DeepLook = {
   readonly store: ObjectStore;
   readonly connection: Connection;
   readonly state: FeedState;
-  /** Bytes of a file were read. */
+  /** So much of the work is done, in bytes. */
   readonly read: (bytes: number) => void;
 };
 

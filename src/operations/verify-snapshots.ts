@@ -18,6 +18,7 @@ import {
   rowsBySnapshot,
   type SealedRow,
   sealedSnapshots,
+  snapshotNames,
 } from '../warehouse/inspect.ts';
 import { readPositions, type WarehouseLook } from './verify-warehouse.ts';
 
@@ -139,11 +140,37 @@ async function compareSealed(look: SnapshotsLook, findings: Finding[], notes: st
       find(name, 'missing', `sealed snapshot ${name} of the lake is not in the warehouse`);
   }
   if (before > 0) notes.push(`${before} sealed snapshots of the lake are from before the warehouse had its first one`);
-  for (const [name, { rows }] of inWarehouse) {
+  findings.push(...(await heldFindings(look, { held, sealed: inWarehouse })));
+  return `${state.sealed.length} sealed in the lake, ${inWarehouse.size} in the warehouse`;
+}
+
+type HeldRows = { readonly held: ReadonlyMap<string, number>; readonly sealed: ReadonlyMap<string, SealedRow> };
+
+/** What the fact table holds, beside what lake_snapshots names. */
+async function heldFindings({ warehouse, feed, signal }: WarehouseLook, { held, sealed }: HeldRows): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const find = (name: string, kind: string, what: string): void =>
+    void findings.push({ place: `snapshot ${name}`, kind, what, todo: CHANGED });
+  for (const [name, { rows }] of sealed) {
     const is = held.get(name) ?? 0;
     if (is !== rows) find(name, 'rows', `snapshot ${name} has ${is} rows in the warehouse, it was sealed with ${rows}`);
   }
-  return `${state.sealed.length} sealed in the lake, ${inWarehouse.size} in the warehouse`;
+  const named = await snapshotNames(warehouse, feed.name, signal);
+  for (const [name, rows] of held)
+    if (!named.has(name))
+      find(name, 'unnamed', `${rows} rows of the fact table are of snapshot ${name}, which lake_snapshots does not name`);
+  return findings;
+}
+
+const CHANGED = 'the fact table or lake_snapshots was changed by hand: restore both from the same backup';
+
+/** Of a table that is in the warehouse alone. */
+export async function verifyOwnSnapshots(look: WarehouseLook): Promise<CheckResult> {
+  const { warehouse, feed, fact, signal } = look;
+  const sealed = new Map((await sealedSnapshots(warehouse, feed.name, signal)).map((row) => [nameOf(row), row]));
+  const held = fact === null ? new Map<string, number>() : await rowsBySnapshot(warehouse, fact, signal);
+  const findings = await heldFindings(look, { held, sealed });
+  return { check: 'snapshots', target: 'warehouse', findings, notes: [], detail: `${sealed.size} sealed` };
 }
 
 type Pair = { readonly sealed: SealedSnapshot; readonly other: SealedRow };

@@ -10,6 +10,7 @@ import { Stage, type StageOptions } from '../ingest/stage.ts';
 import type { SchemaStretch, WholeLog } from '../lake/read-whole-log.ts';
 import type { StagedBatch } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
+import { liveFiles } from '../model/feed-state.ts';
 import { later, type Offset } from '../model/offsets.ts';
 import type { DeepLook } from './verify-deep.ts';
 
@@ -60,24 +61,40 @@ export async function reread(look: TopicLook, compare: (batch: StagedBatch, plan
       await stage.discard(closed.batch.tables);
     }
   };
-  for (const piece of piecesOf(look)) {
+  const pieces = piecesOf(look);
+  const readUpTo = createMeter(look, pieces);
+  for (const piece of pieces) {
     plan = planOf(look, piece.schemaVersion);
     let position: bigint = piece.start;
     const { partition, start, end } = piece;
     const ended = await peek.read({ topic: feed.topic, partition, from: start, end }, async (fetched) => {
       position = stage.take(fetched, position, null, { offset: end, beforeMs: null });
+      readUpTo(piece, position);
       const facts = stage.facts();
       if (facts.messages >= MESSAGES_MAX || facts.bytes >= BYTES_MAX) await flush();
       return !signal.aborted;
     });
     // The next piece need not begin where this one ends.
     await flush();
+    readUpTo(piece, end);
     if (signal.aborted) throw new LakeError('aborted', 'the check was ended before it had looked at everything');
     if (ended === 'expired')
       cutShort.push(`Kafka deleted offsets of partition ${partition} from ${position} on while they were read`);
     else if (ended !== 'read') cutShort.push(`partition ${partition} gave nothing but aborted messages from ${position} on`);
   }
   return { messages, cutShort };
+}
+
+/** The topic counts as much as the files that were made of it, each offset alike. */
+function createMeter({ state, read }: TopicLook, pieces: readonly Piece[]): (piece: Piece, position: bigint) => void {
+  const bytes = liveFiles(state).reduce((sum, file) => sum + file.bytes, 0);
+  const offsets = pieces.reduce((sum, { start, end }) => sum + Number(end - start), 0);
+  const counted = new Map<Piece, bigint>();
+  return (piece, position) => {
+    const more = Number(position - (counted.get(piece) ?? piece.start));
+    counted.set(piece, position);
+    read((bytes * more) / offsets);
+  };
 }
 
 /** A message that no schema was known for is a dead letter, and stays one. */

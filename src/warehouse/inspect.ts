@@ -123,11 +123,19 @@ export async function retainedCounts(
   }
 }
 
+type Names = ReadonlySet<string>;
+
 /** Names of the snapshots that retention has begun to delete, `date/version`. */
-export async function expiringSnapshots(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
-  const text = `SELECT CAST(snapshot_date AS CHAR) AS snapshot_date, snapshot_version FROM lake_snapshots
-    WHERE feed = ? AND state = 'expiring'`;
-  const rows = await warehouse.run(statement(text, [feed]), signal);
+export const expiringSnapshots = (warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<Names> =>
+  namesWhere(warehouse, statement("WHERE feed = ? AND state = 'expiring'", [feed]), signal);
+
+/** Of all snapshots, also those that are being opened or deleted, `date/version`. */
+export const snapshotNames = (warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<Names> =>
+  namesWhere(warehouse, statement('WHERE feed = ?', [feed]), signal);
+
+async function namesWhere(warehouse: Warehouse, { text, values }: Statement, signal: AbortSignal): Promise<Names> {
+  const select = 'SELECT CAST(snapshot_date AS CHAR) AS snapshot_date, snapshot_version FROM lake_snapshots';
+  const rows = await warehouse.run(statement(`${select} ${text}`, values), signal);
   return new Set(rows.map((row) => `${row['snapshot_date']}/${row['snapshot_version']}`));
 }
 

@@ -106,6 +106,17 @@ async function verify(...args: string[]): Promise<{ code: number | null; verdict
   return { code, verdict, found };
 }
 
+/** What of the damage table each test adds, printed as one at the end: damage → finding → exit code. */
+const table: string[] = [];
+const tell = (
+  damage: string,
+  mode: 'quick' | 'deep',
+  { code, found }: { code: number | null; found: readonly Found[] },
+): void => {
+  table.push(`${damage} → ${mode}: ${kindsOf(found).join(', ')} → exit ${code}`);
+};
+afterAll(() => console.log(`\nwhat lake verify finds (damage → finding → exit code)\n  ${table.join('\n  ')}`));
+
 const kindsOf = (found: readonly Found[]): string[] =>
   [...new Set(found.map(({ target, check, kind }) => `${target} ${check} ${kind}`))].sort();
 
@@ -129,6 +140,22 @@ describe('a good installation', () => {
     expect(verdict.feeds[0]?.totals).toEqual({ lake: events });
     const both = { messages: 153, rows: 150, dead_letters: 3, tombstones: 0 };
     expect(verdict.feeds[1]?.totals).toEqual({ lake: both, warehouse: both });
+  });
+
+  test('on a terminal a deep look shows how far it is, in bytes', async () => {
+    let out = '';
+    const decoder = new TextDecoder();
+    await using terminal = new Bun.Terminal({
+      cols: 120,
+      rows: 60,
+      data: (_terminal, data) => {
+        out += decoder.decode(data, { stream: true });
+      },
+    });
+    const main = join(import.meta.dir, '../../src/main.ts');
+    const child = Bun.spawn([process.execPath, main, 'verify', '--deep', '--config', setup.configPath], { terminal });
+    expect(await child.exited).toBe(0);
+    expect(out).toMatch(/[█░] +\d+ % {2}[\d.]+ [KM]?B of [\d.]+ KB {2}about /);
   });
 
   test('verifies the feeds that are named alone', async () => {
@@ -206,6 +233,19 @@ const LAKE: readonly LakeDamage[] = [
     ['lake log damaged'],
   ],
   [
+    'a log entry edited, with a checksum to match',
+    'events',
+    (state) => {
+      const version = lastAppend(state);
+      const entry = entryOf('events', version);
+      const [first, ...others] = entry.ranges;
+      if (!first) throw new Error('no range');
+      const ranges = [{ ...first, rows: first.rows - 1, deadLetters: first.deadLetters + 1 }, ...others];
+      writeFileSync(inLake(entryPath('events', version)), encodeEntry({ ...entry, ranges }));
+    },
+    ['lake log damaged'],
+  ],
+  [
     'a log entry doubled',
     'events',
     (state) => copyFileSync(inLake(entryPath('events', 2)), inLake(entryPath('events', state.version + 1))),
@@ -223,6 +263,19 @@ const LAKE: readonly LakeDamage[] = [
       writeFileSync(inLake(entryPath('events', version)), encodeEntry({ ...entry, ranges }));
     },
     ['lake files footer', 'lake kafka beyond_end'],
+  ],
+  [
+    'a position moved back in the log, with a checksum to match',
+    'events',
+    (state) => {
+      const version = lastAppend(state);
+      const entry = entryOf('events', version);
+      const [first, ...others] = entry.ranges;
+      if (!first) throw new Error('no range');
+      const ranges = [{ ...first, end: toOffset(first.end - 5n) }, ...others];
+      writeFileSync(inLake(entryPath('events', version)), encodeEntry({ ...entry, ranges }));
+    },
+    ['lake log damaged', 'lake kafka group_ahead'],
   ],
   [
     'a checkpoint that is not the fold',
@@ -256,15 +309,37 @@ function openFileGone(state: FeedState): void {
 const DAMAGES_MAX = 20;
 
 describe('what cannot be asked', () => {
+  const answers = ({ feeds }: Verdict) =>
+    feeds.map(({ feed, ok, error, checks }) => [feed, ok, error?.code ?? null, checks.length]);
+
   test('a warehouse that is away: exit 4, and the rest is looked at all the same', async () => {
     const { code, verdict, found } = await verify('--mysql-port', '1');
     expect({ code, found }).toEqual({ code: 4, found: [] });
-    const answers = verdict.feeds.map(({ feed, ok, error, checks }) => [feed, ok, error?.code ?? null, checks.length]);
-    expect(answers).toEqual([
+    expect(answers(verdict)).toEqual([
       ['events', true, null, 6],
       ['both', false, 'warehouse_unreachable', 6],
       ['totals', false, 'warehouse_unreachable', 6],
     ]);
+  });
+
+  test('Kafka away: exit 4, and all is looked at that needs none of it', async () => {
+    const { code, verdict, found } = await verify('--deep', '--bootstrap-servers', '127.0.0.1:1');
+    expect({ code, found }).toEqual({ code: 4, found: [] });
+    expect(answers(verdict)).toEqual([
+      ['events', false, 'kafka_unreachable', 6],
+      ['both', false, 'kafka_unreachable', 10],
+      ['totals', false, 'kafka_unreachable', 14],
+    ]);
+  });
+
+  test('something is wrong besides: exit 3 all the same', async () => {
+    const { path } = dataFile(await stateOf(setup.lakePath, 'both'));
+    renameSync(inLake(path), `${inLake(path)}.away`);
+    const away = ['--bootstrap-servers', '127.0.0.1:1', '--mysql-port', '1'];
+    const { code, found, verdict } = await verify('both', ...away);
+    renameSync(`${inLake(path)}.away`, inLake(path));
+    expect({ code, kinds: kindsOf(found) }).toEqual({ code: 3, kinds: ['lake files missing'] });
+    expect(verdict.feeds[0]?.error?.code).toBe('kafka_unreachable');
   });
 
   test('a database without tables of lake is told, and is no fault', async () => {
@@ -302,10 +377,11 @@ describe('a lake that was damaged at random', () => {
 });
 
 describe('a lake that was damaged', () => {
-  test.each(LAKE)('%s', async (_, feed, damage, wanted) => {
+  test.each(LAKE)('%s', async (what, feed, damage, wanted) => {
     damage(await stateOf(setup.lakePath, feed));
     try {
       const { code, found } = await verify(feed);
+      tell(what, 'quick', { code, found });
       for (const part of wanted) expect(kindsOf(found).join('\n')).toContain(part);
       expect(code).toBe(3);
     } finally {
@@ -346,6 +422,7 @@ describe('what only a deep look finds', () => {
     try {
       expect((await verify('events')).code).toBe(0);
       const { code, found } = await verify('events', '--deep');
+      tell('a byte flipped in a page', 'deep', { code, found });
       expect(code).toBe(3);
       expect(found).toContainEqual({ target: 'lake', check: 'content', kind: 'sha256', place: path });
     } finally {
@@ -378,6 +455,7 @@ describe('what only a deep look finds', () => {
     try {
       expect((await verify('events')).found).toEqual([]);
       const { code, found } = await verify('events', '--deep');
+      tell('a file forged, and the log to match', 'deep', { code, found });
       expect({ code, found: kindsOf(found) }).toEqual({ code: 3, found: ['lake topic differs'] });
     } finally {
       rmSync(setup.lakePath, { recursive: true });
@@ -391,6 +469,7 @@ describe('what only a deep look finds', () => {
     const { code, found } = await verify('both', '--deep');
     await rowsOf(database, 'UPDATE fact_both SET text = (SELECT text FROM kept) WHERE lake_id = (SELECT lake_id FROM kept)');
     await rowsOf(database, 'DROP TABLE kept');
+    tell('a value of a stream’s row changed', 'deep', { code, found });
     expect({ code, found: kindsOf(found) }).toEqual({ code: 3, found: ['warehouse topic differs'] });
   });
 
@@ -400,6 +479,7 @@ describe('what only a deep look finds', () => {
     const { code, found } = await verify('totals', '--deep');
     await rowsOf(database, 'UPDATE fact_totals SET text = (SELECT text FROM kept) WHERE lake_id = (SELECT lake_id FROM kept)');
     await rowsOf(database, 'DROP TABLE kept');
+    tell('a value of a sealed snapshot changed', 'deep', { code, found });
     expect({ code, found: kindsOf(found) }).toEqual({ code: 3, found: ['both sealed rows_differ'] });
   });
 
@@ -408,8 +488,73 @@ describe('what only a deep look finds', () => {
     await rowsOf(database, `UPDATE fact_totals SET kafka_offset = kafka_offset + 1 ${one}`);
     const { code, found } = await verify('totals', '--deep');
     await rowsOf(database, `UPDATE fact_totals SET kafka_offset = kafka_offset - 1 ${one}`);
+    tell('a row of a sealed snapshot replaced by another', 'deep', { code, found });
     expect(code).toBe(3);
     expect(kindsOf(found)).toContain('warehouse sealed checksum');
+  });
+});
+
+/** What is worth something in a random row, and what it becomes. */
+const WORTH: readonly (readonly [table: string, key: string, columns: readonly (readonly [string, string])[]])[] = [
+  [
+    'fact_both',
+    'lake_id',
+    [
+      ['id', 'COALESCE(id, 0) + 1'],
+      ['text', "CONCAT(COALESCE(text, ''), '!')"],
+      ['kafka_offset', 'kafka_offset + 1000000'],
+    ],
+  ],
+  ['fact_totals', 'lake_id', [['text', "CONCAT(COALESCE(text, ''), '!')"]]],
+  [
+    'lake_positions',
+    'CONCAT(feed, kafka_partition)',
+    [
+      ['position', 'position + 1000000'],
+      ['position', 'position - 1'],
+      ['row_count', 'row_count + 1'],
+      ['dead_letters', 'dead_letters + 1'],
+    ],
+  ],
+  [
+    'lake_snapshots',
+    'CONCAT(feed, snapshot_date, snapshot_version)',
+    [
+      ['row_count', 'COALESCE(row_count, 0) + 1'],
+      ['checksum', "'1'"],
+    ],
+  ],
+  ['lake_dead_letters', 'id', [['kafka_offset', 'kafka_offset + 1000000']]],
+  ['feed_registry', 'feed_name', [['kafka_topic', "'another'"]]],
+];
+
+/** Those that can be written. */
+const COLUMNS = `SELECT column_name AS name FROM information_schema.columns
+  WHERE table_schema = DATABASE() AND table_name = ? AND generation_expression = ''`;
+
+describe('a warehouse that was damaged at random', () => {
+  const rounds = 8;
+  test(`is found out, ${rounds} times`, async () => {
+    const { seed, between } = random();
+    const one = <T>(list: readonly T[]): T => list[Math.floor(between(0, list.length))] ?? (list[0] as T);
+    for (let round = 0; round < rounds; round += 1) {
+      const [name, key, columns] = one(WORTH);
+      const sealed = name === 'lake_snapshots' ? "WHERE state = 'sealed'" : '';
+      const keys = await rowsOf(database, `SELECT ${key} AS k FROM ${name} ${sealed} ORDER BY 1`);
+      const where = `WHERE ${key} = '${one(keys)['k']}'`;
+      await rowsOf(database, `${KEPT} ${name} ${where}`);
+      const [column, value] = one(columns);
+      const isDeleted = between(0, 3) < 1 && name !== 'lake_positions';
+      await rowsOf(database, isDeleted ? `DELETE FROM ${name} ${where}` : `UPDATE ${name} SET ${column} = ${value} ${where}`);
+      const { code, found } = await verify('--deep');
+      if (!isDeleted) await rowsOf(database, `DELETE FROM ${name} WHERE ${key} IN (SELECT * FROM (SELECT ${key} FROM kept) k)`);
+      const names = (await rowsOf(database, COLUMNS, [name])).map((row) => row['name']).join(', ');
+      await rowsOf(database, `INSERT INTO ${name} (${names}) SELECT ${names} FROM kept`);
+      await rowsOf(database, 'DROP TABLE kept');
+      const what = `${isDeleted ? 'deleted' : `${column} = ${value}`} ${name} ${where} (seed ${seed})`;
+      expect({ what, code, isFound: found.length > 0 }).toEqual({ what, code: 3, isFound: true });
+    }
+    expect((await verify('--deep')).code).toBe(0);
   });
 });
 
@@ -428,6 +573,38 @@ const WAREHOUSE: readonly WarehouseDamage[] = [
     "UPDATE lake_positions SET position = position + 3 WHERE feed = 'both' AND kafka_partition = 0",
     ["UPDATE lake_positions SET position = position - 3 WHERE feed = 'both' AND kafka_partition = 0"],
     ['warehouse kafka beyond_end'],
+  ],
+  [
+    'a position of a table moved back',
+    'totals',
+    "UPDATE lake_positions SET position = position - 3 WHERE feed = 'totals'",
+    ["UPDATE lake_positions SET position = position + 3 WHERE feed = 'totals'"],
+    ['warehouse beyond beyond_facts', 'warehouse kafka group_ahead'],
+  ],
+  [
+    'a tombstone beyond the position',
+    'totals',
+    `${KEPT} lake_tombstones WHERE feed = 'totals' LIMIT 1; UPDATE lake_tombstones SET kafka_offset = 1000000 WHERE key_hash = (SELECT key_hash FROM kept)`,
+    [
+      'UPDATE lake_tombstones SET kafka_offset = (SELECT kafka_offset FROM kept) WHERE key_hash = (SELECT key_hash FROM kept)',
+      'DROP TABLE kept',
+    ],
+    ['warehouse beyond beyond_tombstones'],
+  ],
+  [
+    'a count of the positions changed',
+    'both',
+    "UPDATE lake_positions SET messages = messages + 1 WHERE feed = 'both'",
+    ["UPDATE lake_positions SET messages = messages - 1 WHERE feed = 'both'"],
+    ['warehouse counts messages'],
+  ],
+  [
+    'a row of a stream added',
+    'both',
+    `INSERT INTO fact_both (id, text, kafka_partition, kafka_offset, kafka_timestamp)
+      SELECT 99, 'added', kafka_partition, -1, kafka_timestamp FROM fact_both LIMIT 1`,
+    ['DELETE FROM fact_both WHERE kafka_offset = -1'],
+    ['warehouse counts rows'],
   ],
   [
     'a row of a stream deleted',
@@ -466,6 +643,13 @@ const WAREHOUSE: readonly WarehouseDamage[] = [
     ['both snapshots rows'],
   ],
   [
+    'the row of a sealed snapshot gone from lake_snapshots',
+    'totals',
+    `CREATE TABLE kept AS SELECT feed, snapshot_date, snapshot_version FROM lake_snapshots ORDER BY snapshot_version LIMIT 1; UPDATE lake_snapshots SET feed = 'away' WHERE snapshot_version = (SELECT snapshot_version FROM kept)`,
+    ["UPDATE lake_snapshots SET feed = 'totals' WHERE feed = 'away'", 'DROP TABLE kept'],
+    ['both snapshots unnamed'],
+  ],
+  [
     'a dead letter deleted',
     'both',
     `${KEPT} lake_dead_letters WHERE feed = 'both' LIMIT 1; DELETE FROM lake_dead_letters WHERE id = (SELECT id FROM kept)`,
@@ -479,6 +663,20 @@ const WAREHOUSE: readonly WarehouseDamage[] = [
     ['ALTER TABLE fact_both MODIFY COLUMN text LONGTEXT CHARACTER SET utf8mb4 NULL'],
     ['warehouse columns differs'],
   ],
+  [
+    'the table of a stream dropped',
+    'both',
+    'RENAME TABLE fact_both TO away_both',
+    ['RENAME TABLE away_both TO fact_both'],
+    ['warehouse columns missing'],
+  ],
+  [
+    'a table of lake dropped',
+    'totals',
+    'RENAME TABLE lake_positions TO away_positions',
+    ['RENAME TABLE away_positions TO lake_positions'],
+    ['warehouse columns missing'],
+  ],
   ['a column dropped', 'both', 'ALTER TABLE fact_both DROP COLUMN text', [], ['warehouse columns column_added']],
   [
     'the registry drifted',
@@ -486,6 +684,20 @@ const WAREHOUSE: readonly WarehouseDamage[] = [
     "UPDATE feed_registry SET kafka_topic = 'another' WHERE feed_name = 'both'",
     ["UPDATE feed_registry SET kafka_topic = TOPIC WHERE feed_name = 'both'"],
     ['warehouse registry differs'],
+  ],
+  [
+    'a policy drifted',
+    'both',
+    "UPDATE data_retention_policies SET auto_delete = 1 - auto_delete WHERE feed_name = 'both'",
+    ["UPDATE data_retention_policies SET auto_delete = 1 - auto_delete WHERE feed_name = 'both'"],
+    ['warehouse registry differs'],
+  ],
+  [
+    'a row of the registry gone',
+    'totals',
+    `${KEPT} feed_registry WHERE feed_name = 'totals'; DELETE FROM feed_registry WHERE feed_name = 'totals'`,
+    ['INSERT INTO feed_registry SELECT * FROM kept', 'DROP TABLE kept'],
+    ['warehouse registry missing'],
   ],
   [
     'a policy row gone',
@@ -503,10 +715,11 @@ describe('a warehouse that was damaged', () => {
 
   // The last one stays damaged.
   const ordered = [...WAREHOUSE].sort((a, b) => Number(a[3].length === 0) - Number(b[3].length === 0));
-  test.each(ordered)('%s', async (_, feed, damage, undo, wanted) => {
+  test.each(ordered)('%s', async (what, feed, damage, undo, wanted) => {
     await all(damage.split('; '));
     try {
       const { code, found } = await verify(feed);
+      tell(what, 'quick', { code, found });
       for (const part of wanted) expect(kindsOf(found).join('\n')).toContain(part);
       expect(code).toBe(3);
     } finally {
@@ -527,6 +740,7 @@ describe('a group that was moved by hand', () => {
       partitions: [{ partition: 0, offset: String((before ?? 0n) + 7n) }],
     });
     const { code, found } = await verify('events');
+    tell('a group moved forward', 'quick', { code, found });
     expect({ code, found: kindsOf(found) }).toEqual({ code: 3, found: ['lake kafka group_ahead'] });
     await admin.setOffsets({
       groupId,
