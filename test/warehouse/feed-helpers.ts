@@ -118,6 +118,7 @@ export async function feedPlace(engine: MysqlEngine, json: Json = FEED, given?: 
   return {
     ...there,
     fact,
+    connection,
     writer,
     stage,
     commit,
