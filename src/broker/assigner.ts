@@ -5,6 +5,9 @@
 
 import { AssignerProtocol, type PartitionAssigner } from 'kafkajs';
 
+/** What members must agree on. */
+export const ASSIGNER_NAME = 'LakeSubscribedAssigner';
+
 /** `tables`: the topics of them that are tables, as this member says. */
 export type Subscription = { readonly memberId: string; readonly topics: readonly string[]; readonly tables: readonly string[] };
 
@@ -46,7 +49,7 @@ type ClusterWithMetadata = { metadata(request: { topics: string[] }): Promise<Me
 export const subscribedAssigner =
   (tables: readonly string[]): PartitionAssigner =>
   ({ cluster }) => ({
-    name: 'LakeSubscribedAssigner',
+    name: ASSIGNER_NAME,
     version: 1,
     assign: async ({ members }) => {
       const subscriptions = members.map(({ memberId, memberMetadata }) => subscriptionOf(memberId, memberMetadata));
@@ -60,7 +63,7 @@ export const subscribedAssigner =
       }));
     },
     protocol: ({ topics }) => ({
-      name: 'LakeSubscribedAssigner',
+      name: ASSIGNER_NAME,
       metadata: AssignerProtocol.MemberMetadata.encode({ version: 1, topics, userData: encodeTables(tables) }),
     }),
   });

@@ -18,8 +18,9 @@ export function createKafka(config: KafkaConfig, log: Log, more: Partial<KafkaJs
   return new Kafka({
     clientId: 'lake',
     brokers: [...config.bootstrapServers],
-    ...(ssl ? { ssl } : {}),
-    ...(sasl ? { sasl } : {}),
+    // Copies: kafkajs writes into what it is given, and the configuration is frozen.
+    ...(ssl ? { ssl: ssl === true ? ssl : { ...ssl } } : {}),
+    ...(sasl ? { sasl: { ...sasl } } : {}),
     connectionTimeout: CONNECTION_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     retry: RETRY,
@@ -38,6 +39,7 @@ export type KafkaAdmin = Pick<
   | 'setOffsets'
   | 'describeCluster'
   | 'describeConfigs'
+  | 'describeGroups'
   | 'listTopics'
   | 'fetchTopicMetadata'
   | 'createTopics'
@@ -66,6 +68,7 @@ export async function connectAdmin(config: KafkaConfig, log: Log): Promise<{ adm
     setOffsets: (options) => current.setOffsets(options),
     describeCluster: () => current.describeCluster(),
     describeConfigs: (options) => current.describeConfigs(options),
+    describeGroups: (groupIds) => current.describeGroups(groupIds),
     listTopics: () => current.listTopics(),
     fetchTopicMetadata: (options) => current.fetchTopicMetadata(options),
     createTopics: (options) => current.createTopics(options),

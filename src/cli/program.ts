@@ -6,6 +6,7 @@ import { audit } from '../commands/audit.ts';
 import type { CommandSpec } from '../commands/command.ts';
 import { compact } from '../commands/compact.ts';
 import { type CommandContext, oneOf } from '../commands/context.ts';
+import { doctor } from '../commands/doctor.ts';
 import { feeds } from '../commands/feeds.ts';
 import { ingest } from '../commands/ingest.ts';
 import { lag } from '../commands/lag.ts';
@@ -44,6 +45,7 @@ const COMMANDS: readonly CommandSpec[] = [
   rewind,
   feeds,
   adopt,
+  doctor,
   audit,
 ];
 const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;

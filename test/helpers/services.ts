@@ -52,15 +52,17 @@ export type PrivateServer = {
 export type PrivateKafka = TestKafka & PrivateServer & { readonly port: number };
 
 /** A Kafka for one test that stops, kills or pauses its broker; up in about 3 s. `await using`. */
-export async function startPrivateKafka(): Promise<PrivateKafka> {
+export async function startPrivateKafka(
+  more: { readonly port?: number; readonly settings?: Readonly<Record<string, string>> } = {},
+): Promise<PrivateKafka> {
   const folder = mkdtempSync(join(baseFolder(), 'kafka-'));
-  const port = await freePort();
+  const port = more.port ?? (await freePort());
   const start = async (): Promise<ProcessRef> => {
     // A killed broker may register again only when its old session has ended.
     const ref = await startBroker({
       folder,
       port,
-      settings: { 'broker.session.timeout.ms': '2000', 'broker.heartbeat.interval.ms': '500' },
+      settings: { 'broker.session.timeout.ms': '2000', 'broker.heartbeat.interval.ms': '500', ...more.settings },
     });
     endWithParent(ref, folder);
     return ref;
