@@ -2,11 +2,13 @@
 // Invariant: whoever reads the path finds the old text or the new one, whole; what somebody else wrote meanwhile is not overwritten.
 
 import { randomUUID } from 'node:crypto';
-import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LakeError } from '../errors.ts';
 
 const NEW_FILE_MODE = 0o644;
+/** What a killed run left beside the file: nobody writes for as long. */
+const LEFT_OVER_MS_MIN = 60_000;
 
 /** `before`: the text it was made from; null: there was no file. Throws `fenced` when the file is another one by now. */
 export async function replaceText(
@@ -22,6 +24,8 @@ export async function replaceText(
   );
   const staged = join(folder, `.${basename(target)}.${randomUUID().slice(0, 8)}.tmp`);
   try {
+    await mkdir(folder, { recursive: true });
+    await sweep(folder, basename(target));
     const file = await open(staged, 'wx', mode);
     try {
       await file.writeFile(after);
@@ -39,7 +43,7 @@ export async function replaceText(
     await rename(staged, target);
     await syncFolder(folder);
   } catch (cause) {
-    await rm(staged, { force: true });
+    await rm(staged, { force: true }).catch(() => undefined);
     if (cause instanceof LakeError) throw cause;
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
     const isFull = code === 'ENOSPC' || code === 'EDQUOT';
@@ -51,12 +55,23 @@ export async function replaceText(
   }
 }
 
+async function sweep(folder: string, name: string): Promise<void> {
+  for (const found of await readdir(folder)) {
+    if (!found.startsWith(`.${name}.`) || !found.endsWith('.tmp')) continue;
+    const path = join(folder, found);
+    const atMs = await stat(path)
+      .then(({ mtimeMs }) => mtimeMs)
+      .catch(() => Date.now());
+    if (Date.now() - atMs >= LEFT_OVER_MS_MIN) await rm(path, { force: true });
+  }
+}
+
 /** null: there is no such file. */
 export async function textOf(path: string): Promise<string | null> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return null;
+    if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR')) return null;
     throw cause;
   }
 }

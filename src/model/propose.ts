@@ -39,6 +39,8 @@ export type Proposal = {
 const EXAMPLES_MAX = 3;
 const EXAMPLE_CHARS_MAX = 24;
 const DISTINCT_MAX = 1_000;
+/** What a warehouse calls its own columns where a field has their name. */
+const HOUSEKEEPING = ['lake_id', 'lake_key_hash', 'lake_created_at', 'lake_updated_at'];
 /** As many columns as a person still reads; more is a map. */
 const FIELDS_MAX = 500;
 
@@ -82,7 +84,7 @@ function proposeFields(texts: readonly string[]): FieldEvidence[] {
   }
   const isShouted =
     [...by.keys()].every((name) => name === name.toUpperCase()) && [...by.keys()].some((name) => /[A-Z]/.test(name));
-  const taken = new Set<string>([...RESERVED_COLUMNS, ...OWN_COLUMNS]);
+  const taken = new Set<string>([...RESERVED_COLUMNS, ...OWN_COLUMNS, ...HOUSEKEEPING]);
   return [...by].map(([from, values]) => {
     // ksqlDB writes all names in capitals; columns are small.
     const name = columnName(isShouted ? from.toLowerCase() : from, taken);

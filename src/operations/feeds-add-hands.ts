@@ -1,7 +1,6 @@
 // The hands of lake feeds add: each does one step against Kafka, a file or the database, and may do it again.
 // Invariant: what is there is never made another; what was done in the database is in audit_log with it, and in the journal right after.
 
-import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createTopic } from '../broker/create-topic.ts';
 import { currentActor } from '../config/actor.ts';
@@ -47,7 +46,6 @@ export async function openAddHands(installation: Installation, plan: AddPlan): P
     sql: async () => {
       if (sql === null) return null;
       const path = join(dirname(config.path), sql.name);
-      await mkdir(dirname(path), { recursive: true });
       await replaceText(path, { before: sql.before, after: sql.after });
       return null;
     },
