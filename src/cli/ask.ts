@@ -3,7 +3,7 @@
 
 import { createInterface } from 'node:readline';
 
-/** The answer without its line end; null when there is no more input. */
+/** The answer without its line end; null when there is no more input, or who asks was told to stop. */
 export type Ask = (question: string) => Promise<string | null>;
 
 export function createAsk(input: NodeJS.ReadableStream, write: (text: string) => void, stop: AbortSignal): Ask {
@@ -34,6 +34,6 @@ export function createAsk(input: NodeJS.ReadableStream, write: (text: string) =>
     if (!isOpen) open();
     write(question);
     if (lines.length === 0 && !isEnded) await new Promise<void>((resolve) => (waiting = resolve));
-    return lines.shift() ?? null;
+    return stop.aborted ? null : (lines.shift() ?? null);
   };
 }
