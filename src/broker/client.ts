@@ -48,37 +48,59 @@ export type KafkaAdmin = Pick<
   renew(): Promise<void>;
 };
 
-/** Connects, or throws kafka_unreachable or kafka_refused. Disconnects when disposed. */
-export async function connectAdmin(config: KafkaConfig, log: Log): Promise<{ admin: KafkaAdmin } & AsyncDisposable> {
+/** Connects, or throws kafka_unreachable or kafka_refused. Disconnects when disposed. No answer is waited for once `signal` is aborted. */
+export async function connectAdmin(
+  config: KafkaConfig,
+  log: Log,
+  signal: AbortSignal | null = null,
+): Promise<{ admin: KafkaAdmin } & AsyncDisposable> {
+  const asked = <T>(question: Promise<T>): Promise<T> => (signal ? unlessAborted(question, signal, config) : question);
   const connected = async (): Promise<Admin> => {
     const admin = createKafka(config, log).admin();
     try {
-      await admin.connect();
+      await asked(admin.connect());
       return admin;
     } catch (cause) {
-      await admin.disconnect().catch(() => undefined);
+      await asked(admin.disconnect()).catch(() => undefined);
       throw kafkaError(cause, config, 'connecting');
     }
   };
   let current = await connected();
   const admin: KafkaAdmin = {
-    fetchTopicOffsets: (topic) => current.fetchTopicOffsets(topic),
-    fetchTopicOffsetsByTimestamp: (topic, ms) => current.fetchTopicOffsetsByTimestamp(topic, ms),
-    fetchOffsets: (options) => current.fetchOffsets(options),
-    setOffsets: (options) => current.setOffsets(options),
-    describeCluster: () => current.describeCluster(),
-    describeConfigs: (options) => current.describeConfigs(options),
-    describeGroups: (groupIds) => current.describeGroups(groupIds),
-    listTopics: () => current.listTopics(),
-    fetchTopicMetadata: (options) => current.fetchTopicMetadata(options),
-    createTopics: (options) => current.createTopics(options),
+    fetchTopicOffsets: (topic) => asked(current.fetchTopicOffsets(topic)),
+    fetchTopicOffsetsByTimestamp: (topic, ms) => asked(current.fetchTopicOffsetsByTimestamp(topic, ms)),
+    fetchOffsets: (options) => asked(current.fetchOffsets(options)),
+    setOffsets: (options) => asked(current.setOffsets(options)),
+    describeCluster: () => asked(current.describeCluster()),
+    describeConfigs: (options) => asked(current.describeConfigs(options)),
+    describeGroups: (groupIds) => asked(current.describeGroups(groupIds)),
+    listTopics: () => asked(current.listTopics()),
+    fetchTopicMetadata: (options) => asked(current.fetchTopicMetadata(options)),
+    createTopics: (options) => asked(current.createTopics(options)),
     renew: async () => {
       const last = current;
       current = await connected();
-      await last.disconnect().catch(() => undefined);
+      await asked(last.disconnect()).catch(() => undefined);
     },
   };
-  return { admin, [Symbol.asyncDispose]: () => current.disconnect() };
+  return { admin, [Symbol.asyncDispose]: () => asked(current.disconnect()).catch(() => undefined) };
+}
+
+/** kafkajs asks again for a minute and a half, whoever waits for it. */
+async function unlessAborted<T>(question: Promise<T>, signal: AbortSignal, { bootstrapServers }: KafkaConfig): Promise<T> {
+  let abort = (): void => undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    abort = () =>
+      reject(new LakeError('kafka_unreachable', `Kafka at ${bootstrapServers.join(', ')} does not answer (stopping)`));
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+  try {
+    return await Promise.race([question, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+    question.catch(() => undefined);
+  }
 }
 
 const UNREACHABLE: ReadonlySet<string> = new Set([

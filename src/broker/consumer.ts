@@ -46,7 +46,7 @@ export type GroupConsumer = {
   ): Promise<void>;
   /** No more record sets are handed over; the membership stays. */
   pauseAll(): void;
-  /** Leaves the group and closes. */
+  /** Leaves the group and closes; a Kafka that does not answer is waited for some seconds. */
   stop(): Promise<void>;
 };
 
@@ -57,6 +57,10 @@ const PARTITION_BYTES_MAX = 512 * 1024;
 const FETCH_WAIT_MS_MAX = 100;
 /** Group offsets are a copy for Kafka's tools: nothing waits long for them. */
 const GROUP_OFFSETS_MS_MAX = 5_000;
+/** A member that could not say goodbye is missed when its session is over. */
+const LEAVE_MS_MAX = 5_000;
+/** Where it has just not answered. */
+const LEAVE_LATE_MS_MAX = 1_000;
 /** A ticket can be void once, when a connection was cut; not at one offset over and over. */
 const UNREADABLE_MAX = 5;
 
@@ -208,7 +212,7 @@ export function createGroupConsumer(options: {
     },
     stop: async () => {
       stopping = true;
-      await consumer.disconnect();
+      await within(offsetsLate ? LEAVE_LATE_MS_MAX : LEAVE_MS_MAX, consumer.disconnect());
     },
   };
 }

@@ -21,9 +21,9 @@ export const FEED_ERRORS: ReadonlySet<string> = new Set([
   'warehouse_refused',
 ]);
 
-/** How a warehouse that is away or hangs ends when the run is told to stop. */
+/** How a warehouse or a Kafka that is away or hangs ends when the run is told to stop. */
 export const isGivenUp = (error: unknown): error is LakeError =>
-  error instanceof LakeError && (error.code === 'warehouse_unreachable' || error.code === 'aborted');
+  error instanceof LakeError && ['warehouse_unreachable', 'kafka_unreachable', 'aborted'].includes(error.code);
 
 /** A feed whose messages did not fit stays stopped, for every process, until someone has looked. */
 export const stoppedError = (

@@ -170,7 +170,8 @@ class Pipeline {
     if (stop.aborted) stopped();
     const ticker = setInterval(() => this.tick(), TICK_MS);
     try {
-      if (this.runs.live().length > 0 && !this.caughtUp() && !this.stopping) await this.consumer.run();
+      if (this.runs.live().length > 0 && !this.caughtUp() && !this.stopping)
+        await Promise.race([this.rejoin.begin(), changes.until(() => this.over())]);
       using _follow = this.options.follow?.changed((retry) => this.reconfigured(retry));
       this.reconfigured(false);
       await changes.until(() => this.fatal !== null || this.stopping || this.nothingLeft() || this.caughtUp());

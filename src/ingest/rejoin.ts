@@ -37,6 +37,16 @@ export class Rejoin {
     this.options = options;
   }
 
+  /** Joins for the first time. Never throws. */
+  async begin(): Promise<void> {
+    const { consumer, over, die } = this.options;
+    try {
+      await consumer().run();
+    } catch (error) {
+      if (!over()) die(error);
+    }
+  }
+
   /** The broker says it has no such topic; after a restart that passes, so Kafka is asked. */
   unknownTopic(): void {
     if (this.busy) return;

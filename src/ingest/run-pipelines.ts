@@ -15,6 +15,7 @@ import type { Warehouse } from '../warehouse/warehouse.ts';
 import { Changes } from './changes.ts';
 import { isGivenUp } from './feed-errors.ts';
 import { lakeTargets } from './lake-target.ts';
+import { lateStop } from './late-stop.ts';
 import type { PipelineResult } from './pipeline.ts';
 import { type Progress, STALLED_MS_MAX } from './progress.ts';
 import type { PipelineHealth, Readiness } from './readiness.ts';
@@ -65,7 +66,9 @@ export async function runPipelines(
     health.begins();
     try {
       const own = { ...options, audit, onProgress: progress(target), health, pace: pace[target] };
-      const result = await PIPELINES[target](own).finally(() => pace[target].tellBacklog(0n));
+      const result = await PIPELINES[target](own)
+        .catch((error: unknown) => givenUp(error, target, options))
+        .finally(() => pace[target].tellBacklog(0n));
       results.set(target, addedTo(results.get(target), result));
       running.delete(target);
       // A feed that became wanted while it was ending.
@@ -105,6 +108,13 @@ function addedTo(before: PipelineResult | undefined, { messages, failures }: Pip
   return { messages: new Map([...names].map((name) => [name, sum(name)])), failures };
 }
 
+/** Told to stop while it waited for a server: what was in hand is read again by the next run, nothing is lost. */
+function givenUp(error: unknown, target: TargetName, { stop, log }: PipelinesOptions): PipelineResult {
+  if (!stop.aborted || !isGivenUp(error)) throw error;
+  log.warn('pipeline_given_up', { target, code: error.code, reason: error.message, todo: error.todo });
+  return { messages: new Map(), failures: new Map() };
+}
+
 /** A run until caught up gives up a little before it would be said to stall (ingest/stall): the reason is then the right one. */
 const WAIT_MS_MAX = STALLED_MS_MAX - 20_000;
 
@@ -124,40 +134,25 @@ const PING_MS = 2_000;
 async function runWarehouse(options: OwnOptions): Promise<PipelineResult> {
   const { config, store, log, nowMs, newId, untilCaughtUp, audit, health, wanted } = options;
   const ended = new AbortController();
-  const abort = AbortSignal.any([options.abort, ended.signal]);
-  let late: ReturnType<typeof setTimeout> | undefined;
-  const stopping = (): void => {
-    late = setTimeout(() => ended.abort(), STOP_MS_MAX);
-  };
-  options.stop.addEventListener('abort', stopping, { once: true });
-  if (options.stop.aborted) stopping();
+  using late = lateStop(options.stop, STOP_MS_MAX);
+  const abort = AbortSignal.any([options.abort, ended.signal, late.signal]);
   const patience = { log, nowMs, stop: options.stop, waitMsMax: untilCaughtUp ? WAIT_MS_MAX : null, health };
   const ofServer = { ...patience, feed: null };
-  try {
-    const { lakeId } = await openLake({ store, newId, nowMs });
-    const embedded = {
-      statePath: store.localPath(WAREHOUSE_STATE_PATH),
-      publishEveryMs: config.batch.batchTimeoutSeconds * 1000,
-    };
-    await using warehouse = await openWarehouse(config.warehouse, { log, patience: ofServer, signal: abort, ...embedded });
-    const tell = (entries: readonly AuditEntry[]): void => audit.append(entries.map((entry) => journalLine(entry, nowMs())));
-    const prepare = async (): Promise<void> => {
-      const setup = { lakeId, feeds: wanted.every, nowMs: nowMs(), compression: config.lake.compression };
-      tell(await patiently(() => setUpWarehouse(warehouse, setup, abort), ofServer, abort));
-    };
-    await prepare();
-    const targets = warehouseTargets({ config, warehouse, patience, tell });
-    using _ping = options.readiness.isServed ? pinged(warehouse, health, abort) : null;
-    return await runTarget({ ...options, abort, targets, prepare }).finally(() => ended.abort());
-  } catch (error) {
-    // Told to stop while it waited for the server: nothing was taken, nothing is lost.
-    if (!options.stop.aborted || !isGivenUp(error)) throw error;
-    log.warn('warehouse_given_up', { target: 'warehouse', code: error.code, reason: error.message, todo: error.todo });
-    return { messages: new Map(), failures: new Map() };
-  } finally {
-    clearTimeout(late);
-    options.stop.removeEventListener('abort', stopping);
-  }
+  const { lakeId } = await openLake({ store, newId, nowMs });
+  const embedded = {
+    statePath: store.localPath(WAREHOUSE_STATE_PATH),
+    publishEveryMs: config.batch.batchTimeoutSeconds * 1000,
+  };
+  await using warehouse = await openWarehouse(config.warehouse, { log, patience: ofServer, signal: abort, ...embedded });
+  const tell = (entries: readonly AuditEntry[]): void => audit.append(entries.map((entry) => journalLine(entry, nowMs())));
+  const prepare = async (): Promise<void> => {
+    const setup = { lakeId, feeds: wanted.every, nowMs: nowMs(), compression: config.lake.compression };
+    tell(await patiently(() => setUpWarehouse(warehouse, setup, abort), ofServer, abort));
+  };
+  await prepare();
+  const targets = warehouseTargets({ config, warehouse, patience, tell });
+  using _ping = options.readiness.isServed ? pinged(warehouse, health, abort) : null;
+  return await runTarget({ ...options, abort, targets, prepare }).finally(() => ended.abort());
 }
 
 function pinged(warehouse: Warehouse, health: PipelineHealth, signal: AbortSignal): Disposable {

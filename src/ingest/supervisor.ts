@@ -21,6 +21,7 @@ import { FeedRuns } from './feed-runs.ts';
 import { feedSchema } from './feed-schema.ts';
 import { feedStarts } from './feed-start.ts';
 import type { TargetKind } from './lake-target.ts';
+import { lateStop } from './late-stop.ts';
 import { openBoundary } from './open-boundary.ts';
 import { pinTable } from './pins.ts';
 import { type PipelineResult, runPipeline } from './pipeline.ts';
@@ -57,11 +58,15 @@ export type IngestOptions = {
 /** Bytes of chunks under way: two are decoded, two more wait, so that neither decoder waits for Kafka. */
 const PENDING_BYTES_MAX = 16 * 1024 * 1024;
 
+/** A Kafka that hangs is asked nothing more this long after the run was told to stop. */
+const KAFKA_STOP_MS_MAX = 5_000;
+
 /** The pipeline of one target over the given feeds. Throws LakeError; nothing that was committed is ever taken back. */
 export async function runTarget(options: IngestOptions): Promise<PipelineResult> {
   const { config, log, store, targets } = options;
   await openLake({ store, newId: options.newId, nowMs: options.nowMs });
-  await using broker = await connectAdmin(config.kafka, log);
+  using late = lateStop(options.stop, KAFKA_STOP_MS_MAX);
+  await using broker = await connectAdmin(config.kafka, log, late.signal);
   const cluster = await clusterId(broker.admin, config.kafka);
   // A full batch that is written, and half of one that fills meanwhile.
   const stagedBytesMax = 1.5 * config.batch.batchBytes * targets.growth.bytes;

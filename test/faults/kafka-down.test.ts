@@ -1,9 +1,20 @@
 // Kafka away: at the start a clear refusal, in the middle a wait. And topics that are not there.
 
 import { describe, expect, test } from 'bun:test';
+import { createServer } from 'node:net';
 import { freePort } from '../../scripts/service/process.ts';
+import type { Offset } from '../../src/model/offsets.ts';
 import { expectExactlyOnce } from '../helpers/expect-exactly-once.ts';
-import { drain, runLake, startLake, streamFeed, writeSetup } from '../helpers/ingest.ts';
+import {
+  drain,
+  type LakeResult,
+  type RunningLake,
+  runLake,
+  startLake,
+  streamFeed,
+  tableFeed,
+  writeSetup,
+} from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { messages, record } from '../helpers/produced.ts';
 import { startPrivateKafka, tempDir, testKafka } from '../helpers/services.ts';
@@ -89,5 +100,60 @@ describe('in the middle', () => {
     const { code, stderr } = await lake.ended;
     expect([code, stderr]).toEqual([0, expect.any(String)]);
     await expectExactlyOnce(sent.messages, setup.lakePath, 'orders', { kafka, topic });
+  });
+});
+
+describe('told to stop', () => {
+  /** kafkajs asks a Kafka that hangs for a minute and a half, once a table; a stop takes seconds. */
+  const STOP_MS_MAX = 60_000;
+  const endedSoon = async (lake: RunningLake): Promise<LakeResult> => {
+    let result: LakeResult | null = null;
+    lake.ended.then((one) => {
+      result = one;
+    });
+    lake.kill('SIGTERM');
+    return await until(() => result, { timeoutMs: STOP_MS_MAX, what: 'lake ends' });
+  };
+
+  test('while Kafka hangs: what is staged is committed, and nothing is waited for once a table', async () => {
+    await using folder = await tempDir();
+    await using kafka = await startPrivateKafka();
+    const feeds = [];
+    for (const name of ['a', 'b', 'c', 'd']) {
+      // So short that each table would like to say at the end that it has caught up.
+      const topic = await kafka.createTopic({ configs: { 'cleanup.policy': 'compact', 'delete.retention.ms': '20000' } });
+      await kafka.produce(topic, messages(0, 50));
+      feeds.push(tableFeed(name, topic));
+    }
+    const setup = writeSetup({ folder: folder.path, kafka, feeds });
+    const lake = startLake(setup, ['ingest']);
+    await lake.event('snapshot_published', feeds.length);
+    kafka.pause();
+    const { code, stderr } = await endedSoon(lake);
+    kafka.resume();
+    expect([code, stderr]).toEqual([0, expect.any(String)]);
+    for (const { feed_name: name } of feeds)
+      expect((await stateOf(setup.lakePath, name)).positions.get(0)?.position).toBe(50n as Offset);
+  });
+
+  test('at the start, before a Kafka that takes connections has said anything: exit 0, nothing was taken', async () => {
+    await using folder = await tempDir();
+    let connections = 0;
+    const mute = createServer((socket) => {
+      connections++;
+      socket.on('error', () => undefined);
+    });
+    const port = await freePort();
+    await new Promise<void>((resolve) => mute.listen(port, '127.0.0.1', resolve));
+    const setup = writeSetup({
+      folder: folder.path,
+      kafka: { bootstrap: `127.0.0.1:${port}` },
+      feeds: [streamFeed('orders', 'orders')],
+    });
+    const lake = startLake(setup, ['ingest']);
+    await until(() => connections > 0);
+    const { code, stderr } = await endedSoon(lake);
+    mute.close();
+    expect([code, stderr]).toEqual([0, expect.stringContaining('"pipeline_given_up"')]);
   });
 });

@@ -145,7 +145,7 @@ for (const when of ['at the start', 'with a batch in hand'] as const) {
     lake.kill('SIGTERM');
     const startedMs = Date.now();
     const { code, stderr } = await lake.ended;
-    expect([code, stderr]).toEqual([0, expect.stringMatching(/"(warehouse|batch)_given_up"/)]);
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/"(pipeline|batch)_given_up"/)]);
     expect(Date.now() - startedMs).toBeLessThan(30_000);
     at.proxy.open();
     await drain(at.setup);
