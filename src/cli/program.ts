@@ -1,21 +1,10 @@
 // The command line: cac declares it, a command's own file runs it, exit.ts says what went wrong.
 
 import { cac } from 'cac';
-import { adopt } from '../commands/adopt.ts';
-import { audit } from '../commands/audit.ts';
-import type { CommandSpec } from '../commands/command.ts';
-import { compact } from '../commands/compact.ts';
+import { COMMANDS } from '../commands/all.ts';
+import { type CommandSpec, verbOf } from '../commands/command.ts';
 import { type CommandContext, oneOf } from '../commands/context.ts';
-import { doctor } from '../commands/doctor.ts';
-import { feeds } from '../commands/feeds.ts';
-import { ingest } from '../commands/ingest.ts';
-import { lag } from '../commands/lag.ts';
-import { query } from '../commands/query.ts';
-import { retention } from '../commands/retention.ts';
-import { rewind } from '../commands/rewind.ts';
-import { status } from '../commands/status.ts';
-import { trace } from '../commands/trace.ts';
-import { verify } from '../commands/verify.ts';
+import { GLOBAL_OPTIONS } from '../commands/global-options.ts';
 import { OVERRIDE_FLAGS } from '../config/overrides.ts';
 import { didYouMean } from '../config/suggest.ts';
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
@@ -32,23 +21,6 @@ type Flags = Readonly<Record<string, unknown>>;
 type Chosen = { readonly run: CommandSpec['run']; readonly args: readonly string[] };
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
-/** In the order of `lake --help`. */
-const COMMANDS: readonly CommandSpec[] = [
-  ingest,
-  status,
-  lag,
-  verify,
-  trace,
-  query,
-  retention,
-  compact,
-  rewind,
-  feeds,
-  adopt,
-  doctor,
-  audit,
-];
-const verbOf = ({ usage }: CommandSpec): string => usage.split(' ')[0] ?? usage;
 
 /** Never throws. */
 export async function runProgram(terminal: Terminal): Promise<ExitCode> {
@@ -130,15 +102,10 @@ function parse(terminal: Terminal): { command: Chosen | null; flags: Flags } {
 }
 
 function declare(program: ReturnType<typeof cac>, choose: (command: Chosen) => void): void {
-  program.option('--config <file>', 'The configuration', { default: 'feeds.json' });
-  program.option('--json', 'One JSON document on stdout');
-  program.option('--log-format <format>', 'pretty or json', { default: 'pretty' });
-  program.option('--log-level <level>', 'error, warn, info or debug', { default: 'info' });
-  program.option('--version', 'Version, commit and runtimes');
-  for (const { flag, place } of OVERRIDE_FLAGS) program.option(`${flag} <value>`, `Instead of ${place} in the file`);
+  for (const { flag, text, values: _, ...more } of GLOBAL_OPTIONS) program.option(flag, text, more);
   for (const { usage, summary, options, examples, run } of COMMANDS) {
     const command = program.command(usage, summary);
-    for (const { flag, text, ...more } of options) command.option(flag, text, more);
+    for (const { flag, text, values: _, ...more } of options) command.option(flag, text, more);
     for (const example of examples) command.example(`  ${example}`);
     // One argument a word of the usage, then the options.
     command.action((...given: unknown[]) => choose({ run, args: given.slice(0, -1).flat().filter(isText).map(unmarked) }));

@@ -30,6 +30,7 @@ const NAMES = Object.keys(ACTIONS) as (keyof typeof ACTIONS)[];
 
 export const feeds: CommandSpec = {
   usage: 'feeds <action> [...names]',
+  words: NAMES,
   summary: 'Feeds: list, show, add, infer, enable, disable, remove, check',
   options: [
     ...ADD_OPTIONS,
