@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { BINARY } from '../helpers/ingest.ts';
 
 /** Kafka that is off is asked for some seconds. */
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 const folder = mkdtempSync(join(tmpdir(), 'lake-binary-'));
 copyFileSync(BINARY, join(folder, 'lake'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

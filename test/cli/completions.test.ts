@@ -8,7 +8,7 @@ import { verbOf } from '../../src/commands/command.ts';
 import { BINARY } from '../helpers/ingest.ts';
 import { tempDir } from '../helpers/services.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 let folder: Awaited<ReturnType<typeof tempDir>>;
 const scripts = new Map<string, string>();

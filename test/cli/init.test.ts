@@ -7,7 +7,7 @@ import { findConfigIssues } from '../../src/config/load.ts';
 import { BINARY } from '../helpers/ingest.ts';
 import { tempDir } from '../helpers/services.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 function lake(folder: string, ...args: readonly string[]) {
   const { exitCode, stdout, stderr } = Bun.spawnSync([BINARY, ...args], {

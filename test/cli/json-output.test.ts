@@ -10,7 +10,7 @@ import { messages, record } from '../helpers/produced.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
 import { factFeed, warehouseSetup } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const PAGE = readFileSync(join(import.meta.dir, '../../docs/json-output.md'), 'utf8');
 

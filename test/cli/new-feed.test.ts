@@ -10,7 +10,7 @@ import { totals } from '../helpers/new-feed-scene.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
 import { CTRL_C, CTRL_D, terminal } from '../helpers/terminal.ts';
 
-setDefaultTimeout(180_000);
+setDefaultTimeout(300_000);
 
 test('from an empty folder to a verified stream and a verified table', async () => {
   await using folder = await tempDir();

@@ -13,7 +13,7 @@ import { random } from '../helpers/random.ts';
 import { tempDir } from '../helpers/services.ts';
 import { until } from '../helpers/until.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const silent = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
 const mysqlConfig = (login: Omit<MysqlConfig, 'engine' | 'database' | 'ssl'>, database: string): MysqlConfig => ({

@@ -8,7 +8,7 @@ import { type Fault, startLake } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { rowsOf } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const FIRST_KEPT = dayAgo(30);
 let scene: Awaited<ReturnType<typeof agedScene>>;

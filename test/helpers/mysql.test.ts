@@ -4,7 +4,7 @@ import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import { mysqlEngines, startPrivateMysql, testMysql } from './mysql.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 async function values(connection: Connection, sql: string): Promise<unknown[]> {
   const [rows] = await connection.query<RowDataPacket[]>(sql);

@@ -10,7 +10,7 @@ export type TerminalSession = {
   readonly ended: Promise<{ readonly code: number; readonly shown: string }>;
 };
 
-const WAIT = { timeoutMs: 60_000 };
+const WAIT = { timeoutMs: 180_000 };
 export const CTRL_C = '\u0003';
 export const CTRL_D = '\u0004';
 

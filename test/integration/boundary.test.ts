@@ -10,7 +10,7 @@ import { stateOf } from '../helpers/lake-rows.ts';
 import { at, same, shown, snapshotScene } from '../helpers/snapshot-scene.ts';
 import { rowsOf } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 /** The warehouse's side of a scene: on a server, or embedded. */
 const engines = {

@@ -16,7 +16,7 @@ import { tempDir, testKafka } from '../helpers/services.ts';
 import { until } from '../helpers/until.ts';
 import { expectAppended, expectFact, factFeed } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(240_000);
+setDefaultTimeout(300_000);
 
 const KILLS = 10;
 const never = async (): Promise<void> => undefined;

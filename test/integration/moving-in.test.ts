@@ -15,7 +15,7 @@ import { tempDir, testKafka } from '../helpers/services.ts';
 import { until } from '../helpers/until.ts';
 import { factFeed, rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const DAY_MS = 86_400_000;
 const NOW_MS = Date.now();

@@ -10,7 +10,7 @@ import { expectLakeRebuilt, FEED, KEPT_MS, rebuildScene, START_MS } from '../hel
 import { until } from '../helpers/until.ts';
 import { expectFact, factFeed, rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const ALL = Array.from({ length: 20 }, (_, id) => id);
 const GONE = [3, 4, 7];

@@ -6,7 +6,7 @@ import { stateOf } from '../helpers/lake-rows.ts';
 import { at, same, snapshotScene } from '../helpers/snapshot-scene.ts';
 import { rowsOf } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 async function scene() {
   const one = await snapshotScene({ partitions: 2 });

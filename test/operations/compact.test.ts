@@ -8,7 +8,7 @@ import { type Action, agedScene, ago, dayAgo, NOON_MS, reportOf, shown } from '.
 import { drain, type Fault, runLake } from '../helpers/ingest.ts';
 import { globFiles, readRows, stateOf } from '../helpers/lake-rows.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 /** Two days after the last file was made. */
 const LATER_MS = ago(-2);

@@ -10,7 +10,7 @@ import { startPrivateKafka, tempDir, testKafka } from '../helpers/services.ts';
 import { until } from '../helpers/until.ts';
 import { factFeed, rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 async function place() {
   const folder = await tempDir();

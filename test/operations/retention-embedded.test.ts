@@ -8,7 +8,7 @@ import { message, record } from '../helpers/produced.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
 import { factFeed } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 test('deletes in the embedded warehouse as in a server', async () => {
   await using folder = await tempDir();

@@ -6,7 +6,7 @@ import { drain, runLake } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { rowsOf } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 let scene: Awaited<ReturnType<typeof agedScene>>;
 beforeAll(async () => {

@@ -4,7 +4,7 @@ import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { runLake } from '../helpers/ingest.ts';
 import { type RewindEngine, reportOf, rewindScene } from '../helpers/rewind-scene.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const POINTS = [21, 33] as const;
 const TO = ['--to', '0:21,1:33'];

@@ -29,7 +29,7 @@ import { random } from '../helpers/random.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
 import { factFeed, rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const at = (hour: number): number => Date.UTC(2025, 0, 28, hour);
 

@@ -9,7 +9,7 @@ import { BINARY } from '../helpers/ingest.ts';
 import { testMysql } from '../helpers/mysql.ts';
 import { startPrivateKafka, tempDir } from '../helpers/services.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 type Said = { readonly code: number; readonly out: string; readonly err: string };
 

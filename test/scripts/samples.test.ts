@@ -6,7 +6,7 @@ import { produceSamples } from '../../scripts/samples.ts';
 import { startPrivateKafka } from '../helpers/services.ts';
 
 // Bun keeps the default of the helpers for the first file that imports them only.
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 test('every run makes the same messages', () => {
   const hash = (): string =>

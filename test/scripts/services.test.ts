@@ -9,7 +9,7 @@ import { endProcess, endWithParent, freePort } from '../../scripts/service/proce
 import { tempDir } from '../helpers/services.ts';
 
 // Bun keeps the default of the helpers for the first file that imports them only.
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 type Answer = { readonly code: number; readonly out: string; readonly err: string };
 type Checkout = {

@@ -14,7 +14,7 @@ import { type feedOf, load } from '../config/helpers.ts';
 import { mysqlEngines } from '../helpers/mysql.ts';
 import { EVENTS, NOW_MS, never, place, SUMMARY, summaryWith, tableOf, typed } from './setup-helpers.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const root = join(import.meta.dir, '../..');
 const lines = (table: FactTable): string[] =>

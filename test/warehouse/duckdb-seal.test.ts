@@ -11,7 +11,7 @@ import { setUpFactTable } from '../../src/warehouse/setup-table.ts';
 import { feedOf } from '../config/helpers.ts';
 import { embeddedPlace, NOW_MS, never, SUMMARY, tableOf } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const ROWS = 3_000;
 const orderAt = (offset: bigint): SealOrder => {

@@ -23,7 +23,7 @@ import { isRoot, smallDisk } from '../helpers/small-disk.ts';
 import { until } from '../helpers/until.ts';
 import { errorOf, never, SUMMARY, summaryWith, typed } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 type Options = { readonly everyMs?: number; readonly nowMs?: () => number };
 

@@ -6,7 +6,7 @@ import { setUpWarehouse } from '../../src/warehouse/setup.ts';
 import { mysqlEngines } from '../helpers/mysql.ts';
 import { NOW_MS, never, place } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const text = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').replace('Z', '');
 

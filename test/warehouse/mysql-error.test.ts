@@ -7,7 +7,7 @@ import { mysqlEngines, type PrivateMysql, startPrivateMysql, type TestDatabase }
 import { until } from '../helpers/until.ts';
 import { failureOf, lakeErrorOf, never, openOn, shown, sql } from './mysql-helpers.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const serverError = (errno: number, message: string) => Object.assign(new Error(message), { errno, code: `ER_${errno}` });
 

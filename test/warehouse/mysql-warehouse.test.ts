@@ -7,7 +7,7 @@ import { mysqlEngines, startPrivateMysql, testMysql } from '../helpers/mysql.ts'
 import { until } from '../helpers/until.ts';
 import { failureOf, lakeErrorOf, never, openOn, pauseWhole, shown, silent, sql } from './mysql-helpers.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 type Pair = { readonly client: Socket; readonly upstream: Socket };
 

@@ -9,7 +9,7 @@ import { mysqlProxy } from '../helpers/mysql-proxy.ts';
 import { feedPlace, gone, row, type Writer } from './feed-helpers.ts';
 import { NOW_MS, never } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const FACTS = 'SELECT id, text, kafka_offset AS o FROM fact_totals_latest ORDER BY id';
 const POSITIONS = 'SELECT position AS o, start_offset AS s, epoch AS e, messages AS m FROM lake_positions';

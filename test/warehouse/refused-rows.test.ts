@@ -6,7 +6,7 @@ import { AT, feedPlace, gone, row } from './feed-helpers.ts';
 import { failureOf } from './mysql-helpers.ts';
 import { errorOf } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const REFUSE_BAD = (table: string, event = 'INSERT') =>
   `CREATE TRIGGER refuse_bad BEFORE ${event} ON ${table} FOR EACH ROW

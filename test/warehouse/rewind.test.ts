@@ -9,7 +9,7 @@ import { mysqlEngines } from '../helpers/mysql.ts';
 import { feedPlace, row, type Writer } from './feed-helpers.ts';
 import { NOW_MS, never } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const STREAM: Json = {
   feed_name: 'orders',

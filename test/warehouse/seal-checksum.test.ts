@@ -22,7 +22,7 @@ import { newId, rangeOf } from '../helpers/lake-folder.ts';
 import { mysqlEngines } from '../helpers/mysql.ts';
 import { embeddedPlace, NOW_MS, never, place, tableOf, typed } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const KEY = ['name', 'n', 'amount', 'part', 'born', 'at', 'is_on'];
 const FEED: Json = {

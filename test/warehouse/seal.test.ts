@@ -13,7 +13,7 @@ import { feedOf } from '../config/helpers.ts';
 import { mysqlEngines } from '../helpers/mysql.ts';
 import { NOW_MS, never, place, SUMMARY, tableOf } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const BOUNDARY_MS = Date.UTC(2025, 0, 29);
 const SEALED = { date: '2025-01-28', version: 1 };

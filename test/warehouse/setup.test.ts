@@ -8,7 +8,7 @@ import { feedOf } from '../config/helpers.ts';
 import { mysqlEngines } from '../helpers/mysql.ts';
 import { contents, EVENTS, errorOf, NOW_MS, never, place, SUMMARY, summaryWith, tableOf } from './setup-helpers.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const feeds = [feedOf(SUMMARY), feedOf(EVENTS)];
 const setup = { lakeId: 'lake-1', feeds, nowMs: NOW_MS };

@@ -8,7 +8,7 @@ import { supersedeOthers } from '../../src/warehouse/superseded-letters.ts';
 import { mysqlEngines } from '../helpers/mysql.ts';
 import { embeddedPlace, NOW_MS, never, place } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const AT = '2025-01-28 12:00:00';
 

@@ -9,7 +9,7 @@ import { feedOf } from '../config/helpers.ts';
 import { mysqlEngines } from '../helpers/mysql.ts';
 import { EVENTS, errorOf, NOW_MS, never, place, SUMMARY, summaryWith, tableOf } from './setup-helpers.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 const FEED = summaryWith({
   name: 'VARCHAR(100)',

@@ -9,7 +9,7 @@ import { until } from '../helpers/until.ts';
 import { type Change, feedPlace, gone, row } from './feed-helpers.ts';
 import { errorOf } from './setup-helpers.ts';
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(300_000);
 
 const POSITIONS = 'SELECT kafka_partition AS p, position AS o, messages AS m FROM lake_positions ORDER BY 1';
 const FACTS = 'SELECT id, text FROM fact_totals_latest ORDER BY id';
