@@ -12,6 +12,7 @@ import { canonicalJson, type JsonValue } from '../model/json-fields.ts';
 import { JsonTextError, scanJson } from '../model/json-text.ts';
 import type { LogSchema } from '../model/log-entry.ts';
 import { fieldFromJson, fieldToJson } from '../model/pinned-schema.ts';
+import { schemaProblems } from '../model/schema-change.ts';
 import { SEPARATOR } from './chunk-bytes.ts';
 import { decodePlan } from './decode.ts';
 import type { InForce } from './open-batch.ts';
@@ -23,8 +24,11 @@ const ADVISED_FIELDS_MAX = 40;
 export type FeedSchema = {
   /** null: nothing is declared and nothing was inferred yet. */
   inForce(): InForce | null;
-  /** Pins the declared schema when the log holds another or none. */
-  pinDeclared(): Promise<void>;
+  /**
+   * Pins the declared schema when the log holds another or none. Throws schema_refuses when it is narrower, or other, than the one
+   * under which the target has rows.
+   */
+  pinDeclared(hasRows: () => Promise<boolean>): Promise<void>;
   /**
    * Infers what is not declared from the values of a chunk, and pins it; if another member was first, its schema counts. Values
    * that are no objects say nothing and pin nothing: the answer is then a schema without columns, by which they are dead letters.
@@ -59,11 +63,16 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     }
     return known.inForce;
   };
-  const pin = async (fields: readonly Field[], evidence: string): Promise<void> => {
+  const pin = async (
+    fields: readonly Field[],
+    evidence: string,
+    check: () => Promise<void> = async () => undefined,
+  ): Promise<void> => {
     const json = fields.map((field): JsonValue => fieldToJson(field));
     for (let attempt = 1; attempt <= PIN_TRIES_MAX; attempt++) {
       const { schema } = lake.state();
       if (schema && canonicalJson([...schema.fields]) === canonicalJson(json)) return;
+      await check();
       const version = (schema?.version ?? 0) + 1;
       const answer = await lake.pinSchema({ version, fields: json }, signal);
       if (answer.kind === 'committed') {
@@ -89,8 +98,9 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
   };
   return {
     inForce,
-    pinDeclared: async () => {
-      if (feed.fields && !isInferred) await pin(feed.fields, 'declared');
+    pinDeclared: async (hasRows) => {
+      const wanted = typedFields(feed);
+      if (wanted) await pin(wanted, 'declared', () => checkChange(feed, { pinned: pinned() ?? [], wanted, hasRows }));
     },
     infer: async (values) => {
       const texts = textsOf(values);
@@ -120,6 +130,32 @@ export const pinnedFields = (schema: LogSchema): readonly TypedField[] =>
     if (field.type === null) throw new LakeError('lake_damaged', `the pinned schema holds no type for ${field.name}`);
     return { ...field, type: field.type };
   });
+
+/** null: not every type is declared. */
+function typedFields({ fields }: Feed): readonly TypedField[] | null {
+  const typed = (fields ?? []).flatMap((field) => (field.type === null ? [] : [{ ...field, type: field.type }]));
+  return fields !== null && typed.length === fields.length ? typed : null;
+}
+
+type Change = {
+  readonly pinned: readonly Field[];
+  readonly wanted: readonly TypedField[];
+  readonly hasRows: () => Promise<boolean>;
+};
+
+async function checkChange(feed: Feed, { pinned, wanted, hasRows }: Change): Promise<void> {
+  const problems = schemaProblems(pinned, wanted);
+  if (problems.length === 0 || !(await hasRows())) return;
+  const back = problems.flatMap(({ todo }) => todo ?? []).join(', ');
+  throw new LakeError(
+    'schema_refuses',
+    `the schema of feed ${feed.name} in feeds.json does not hold the rows that are kept: ${problems.map(({ what }) => what).join('; ')}`,
+    {
+      where: { feed: feed.name, topic: feed.topic },
+      todo: `put back ${back} (a field that messages lack is NULL), or give the feed another feed_name, which is read from the start of the topic`,
+    },
+  );
+}
 
 /** A byte order mark stays: decoding refuses it. */
 const textsOf = (values: Uint8Array): string[] =>

@@ -31,6 +31,8 @@ export type TargetKind = {
   readonly eager: boolean;
   /** How far a batch may grow beyond the configuration's while there is more at hand. */
   readonly growth: { readonly messages: number; readonly bytes: number };
+  /** Whether the target keeps rows of the feed, whose columns must go on meaning the same. */
+  hasRows(parts: Pick<TargetParts, 'feed' | 'control' | 'signal'>): Promise<boolean>;
   /** Throws LakeError. */
   open(parts: TargetParts): Promise<Target>;
 };
@@ -43,6 +45,7 @@ export const lakeTargets = (config: Config): TargetKind => ({
   groupId: config.kafka.groupId,
   eager: false,
   growth: { messages: 1, bytes: 1 },
+  hasRows: async ({ control }) => [...control.state().files.values()].some(({ kind, rows }) => kind === 'data' && rows > 0),
   open: async (parts) => {
     checkType(parts.feed, parts.control.state());
     return parts.feed.type === 'table' ? openTable(parts) : { ...parts.control, ...DURABLE_AT_ONCE };

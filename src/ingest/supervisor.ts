@@ -166,7 +166,7 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
   checkSource(feed, control.state(), cluster);
   await pinTable({ feed, control, timezone: config.lake.timezone, log, nowMs, signal: abort });
   const schema = feedSchema({ feed, lake: control, timezone: config.lake.timezone, log, signal: abort });
-  await schema.pinDeclared();
+  await schema.pinDeclared(() => targets.hasRows({ feed, control, signal: abort }));
   const target = await targets.open({ feed, config, control, clusterId: cluster, engine: parts.engine, signal: abort });
   // A run with nothing to read never joins the group, and `latest` means this moment all the same.
   if (feed.start.kind === 'latest')

@@ -6,7 +6,8 @@ import type { Feed } from '../model/feed.ts';
 import type { AuditEntry } from '../warehouse/audit.ts';
 import type { Dialect } from '../warehouse/dialect.ts';
 import { type FactTable, factTable } from '../warehouse/fact-table.ts';
-import type { Patience } from '../warehouse/patience.ts';
+import { type Patience, patiently } from '../warehouse/patience.ts';
+import { hasRows } from '../warehouse/positions.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
 import { openWarehouseFeed } from '../warehouse/warehouse-feed.ts';
 import { pinnedFields } from './feed-schema.ts';
@@ -28,6 +29,8 @@ export function warehouseTargets(options: {
     eager: true,
     // Each key is sent once for a whole backlog.
     growth: { messages: 10, bytes: 4 },
+    hasRows: ({ feed, signal }) =>
+      patiently(() => hasRows(warehouse, feed.name, signal), { ...patience, feed: feed.name }, signal),
     open: async ({ feed, control, clusterId, engine, signal }) => ({
       ...(await openWarehouseFeed({
         warehouse,

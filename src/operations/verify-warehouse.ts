@@ -18,7 +18,7 @@ import {
   retainedCounts,
   rowsBySnapshot,
 } from '../warehouse/inspect.ts';
-import { selectPositions, stateOf } from '../warehouse/positions.ts';
+import { isOutgrown, selectPositions, stateOf } from '../warehouse/positions.ts';
 import { type GovernanceValues, policyValues, registryValues } from '../warehouse/registry.ts';
 import { tableDrift } from '../warehouse/setup-table.ts';
 import type { Row, Warehouse } from '../warehouse/warehouse.ts';
@@ -28,6 +28,8 @@ export type WarehouseLook = {
   readonly feed: Feed;
   /** null: nothing is pinned yet, so there is no table. */
   readonly fact: FactTable | null;
+  /** Pinned; 0: none is. */
+  readonly schemaVersion: number;
   readonly signal: AbortSignal;
 };
 
@@ -153,7 +155,7 @@ async function checkAdopted({ warehouse, feed, fact, signal }: WarehouseLook): P
   return [{ check: 'adopted', target: 'warehouse', findings, notes: [], detail }];
 }
 
-async function checkColumns({ warehouse, fact, signal }: WarehouseLook): Promise<CheckResult> {
+async function checkColumns({ warehouse, fact, schemaVersion, signal }: WarehouseLook): Promise<CheckResult> {
   const result = (findings: Finding[], detail: string): CheckResult => ({
     check: 'columns',
     target: 'warehouse',
@@ -163,7 +165,8 @@ async function checkColumns({ warehouse, fact, signal }: WarehouseLook): Promise
   });
   if (fact === null) return result([], 'there is no table yet');
   try {
-    const drift = await tableDrift(warehouse, fact, signal);
+    const mayWiden = await isOutgrown(warehouse, fact.feed, schemaVersion, signal);
+    const drift = await tableDrift(warehouse, fact, signal, { mayWiden });
     const findings = drift.map(({ action, resource }) => ({
       place: resource,
       kind: action,

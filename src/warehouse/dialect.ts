@@ -99,5 +99,5 @@ export type Dialect = {
     readonly indexes: ((name: string) => Statement) | null;
   };
   /** A table that is there, beside what is needed. */
-  readonly check: (table: SqlTable, found: FoundTable) => TableVerdict;
+  readonly check: (table: SqlTable, found: FoundTable, may: { readonly mayWiden: boolean }) => TableVerdict;
 };

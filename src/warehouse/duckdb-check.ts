@@ -21,7 +21,11 @@ export function checkEmbedded(table: SqlTable, found: FoundTable): TableVerdict 
     ...others(table, found).map(({ name }) => `column ${name} is NOT NULL, and is no field of the feed`),
   ];
   if (problems.length > 0) return differs(problems);
-  return { kind: 'usable', missing, widened: other.map(({ column }) => ({ column, statement: widen(table, column) })) };
+  return {
+    kind: 'usable',
+    missing,
+    widened: other.map(({ column, there }) => ({ column, statement: widen(table, column), from: there.type, to: column.type })),
+  };
 }
 
 const widen = (table: SqlTable, { quoted, type }: SqlColumn) => ({

@@ -8,7 +8,7 @@ import { toOffset } from '../model/offsets.ts';
 import type { TableFacts } from '../model/rebuild.ts';
 import { timeText } from './audit.ts';
 import type { Dialect } from './dialect.ts';
-import { type Row, type Statement, type Tx, WarehouseFailure } from './warehouse.ts';
+import { type Row, type Statement, type Tx, type Warehouse, WarehouseFailure } from './warehouse.ts';
 
 /** Whose positions. */
 export type PositionsOf = { readonly feed: string; readonly topic: string };
@@ -78,6 +78,20 @@ export const updateCaughtUp = (
 });
 
 /** From here on nothing that was decoded by an older schema is committed: it would lack the new columns. */
+/** Whether rows of the feed were committed, under whatever topic. */
+export async function hasRows(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<boolean> {
+  const text = 'SELECT feed FROM lake_positions WHERE feed = ? AND row_count > 0 LIMIT 1';
+  return (await warehouse.run({ text, values: [feed] }, signal)).length > 0;
+}
+
+/** Whether rows of the feed were committed under an older schema, and none under this one yet: its table is to grow with it. */
+export async function isOutgrown(warehouse: Warehouse, feed: string, version: number, signal: AbortSignal): Promise<boolean> {
+  const text = 'SELECT MAX(schema_version) AS version FROM lake_positions WHERE feed = ? AND row_count > 0';
+  const [row] = await warehouse.run({ text, values: [feed] }, signal);
+  const known = Number(row?.['version'] ?? 0);
+  return known > 0 && known < version;
+}
+
 export const raiseSchemaVersion = ({ feed, topic }: PositionsOf, version: number): Statement => ({
   text: 'UPDATE lake_positions SET schema_version = ? WHERE feed = ? AND topic = ? AND schema_version < ?',
   values: [version, feed, topic, version],

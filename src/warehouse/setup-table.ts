@@ -21,12 +21,20 @@ type Step = { readonly statement: Statement; readonly entry: AuditEntry };
 /** A table that another process makes meanwhile is compared in the next pass; each pass sees what the one before did. */
 const PASSES_MAX = 4;
 
+/** `mayWiden`: the schema has grown since the table was last made ready, so a narrower column is the schema's doing, not a person's. */
+export type SetUpOptions = { readonly mayWiden?: boolean };
+
 /** The changes that were made. Throws LakeError; WarehouseFailure `wait` when it may be tried again. */
-export function setUpFactTable(warehouse: Warehouse, table: FactTable, signal: AbortSignal): Promise<readonly AuditEntry[]> {
+export function setUpFactTable(
+  warehouse: Warehouse,
+  table: FactTable,
+  signal: AbortSignal,
+  { mayWiden = false }: SetUpOptions = {},
+): Promise<readonly AuditEntry[]> {
   return explained({ warehouse, subject: `table ${table.name} cannot be made ready`, signal }, async () => {
     const done: AuditEntry[] = [];
     for (let pass = 1; pass <= PASSES_MAX; pass++) {
-      const steps = planSteps(table, await readAll(warehouse, table, signal), warehouse.dialect);
+      const steps = planSteps(table, await readAll(warehouse, table, signal), { dialect: warehouse.dialect, mayWiden });
       if (steps.length === 0) return [...done, ...(await pinSchema(warehouse, table, signal))];
       for (const { statement, entry } of steps) {
         if (!(await runUnlessThere(warehouse, statement, signal))) continue;
@@ -42,8 +50,14 @@ export function setUpFactTable(warehouse: Warehouse, table: FactTable, signal: A
 }
 
 /** What a set-up would do now, undone. Throws warehouse_table_differs when something is for a person to do. */
-export async function tableDrift(warehouse: Warehouse, table: FactTable, signal: AbortSignal): Promise<readonly AuditEntry[]> {
-  return planSteps(table, await readAll(warehouse, table, signal), warehouse.dialect).map(({ entry }) => entry);
+export async function tableDrift(
+  warehouse: Warehouse,
+  table: FactTable,
+  signal: AbortSignal,
+  { mayWiden = false }: SetUpOptions = {},
+): Promise<readonly AuditEntry[]> {
+  const facts = await readAll(warehouse, table, signal);
+  return planSteps(table, facts, { dialect: warehouse.dialect, mayWiden }).map(({ entry }) => entry);
 }
 
 type Facts = { readonly tables: readonly (FoundTable | null)[]; readonly view: FoundTable | null };
@@ -55,7 +69,11 @@ async function readAll(warehouse: Warehouse, table: FactTable, signal: AbortSign
 }
 
 /** What is to be done; throws when something is for a person to do, with all of it at once. */
-export function planSteps(fact: FactTable, { tables, view }: Facts, dialect: Dialect): readonly Step[] {
+export function planSteps(
+  fact: FactTable,
+  { tables, view }: Facts,
+  { dialect, mayWiden }: { readonly dialect: Dialect; readonly mayWiden: boolean },
+): readonly Step[] {
   const steps: Step[] = [];
   const differs: (TableVerdict & { readonly kind: 'differs' })[] = [];
   const who = { feed: fact.feed, performedBy: fact.createdBy };
@@ -66,7 +84,7 @@ export function planSteps(fact: FactTable, { tables, view }: Facts, dialect: Dia
       steps.push({ statement, entry: { action: 'table_created', resource: table.name, ...who } });
       continue;
     }
-    const verdict = dialect.check(table, found);
+    const verdict = dialect.check(table, found, { mayWiden });
     if (verdict.kind === 'differs') differs.push(verdict);
     else {
       for (const column of verdict.missing) {
@@ -74,9 +92,9 @@ export function planSteps(fact: FactTable, { tables, view }: Facts, dialect: Dia
         const details = { type: column.type };
         steps.push({ statement: addColumn(table, column), entry: { action: 'column_added', resource, details, ...who } });
       }
-      for (const { column, statement } of verdict.widened ?? []) {
+      for (const { column, statement, from, to } of verdict.widened ?? []) {
         const resource = `${table.name}.${column.name}`;
-        steps.push({ statement, entry: { action: 'column_widened', resource, details: { type: column.type }, ...who } });
+        steps.push({ statement, entry: { action: 'column_widened', resource, details: { from, type: to }, ...who } });
       }
     }
   }

@@ -10,34 +10,44 @@ import { mysqlName, mysqlText } from './mysql-types.ts';
 import type { Statement } from './warehouse.ts';
 
 /** `clause` of an ALTER TABLE; null: no ALTER helps. */
-type Problem = { readonly text: string; readonly clause: string | null };
+type Problem = { readonly text: string; readonly clause: string | null; readonly widening?: Widening };
+
+type Widening = {
+  readonly column: SqlColumn;
+  readonly statement: Statement;
+  /** Types, as the server writes the old one. */
+  readonly from: string;
+  readonly to: string;
+};
 
 export type TableVerdict =
   /** The table has all that is needed, or will have with these columns. */
   | {
       readonly kind: 'usable';
       readonly missing: readonly SqlColumn[];
-      /** Columns that become wider at once: only where nobody else has a say. */
-      readonly widened?: readonly { readonly column: SqlColumn; readonly statement: Statement }[];
+      /** Columns that become wider at once: where nobody else has a say, or because the schema has grown. */
+      readonly widened?: readonly Widening[];
     }
   | { readonly kind: 'differs'; readonly table: string; readonly problems: readonly string[]; readonly alter: string | null };
 
 const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
 
-export function checkTable(table: SqlTable, found: FoundTable): TableVerdict {
+export function checkTable(table: SqlTable, found: FoundTable, { mayWiden } = { mayWiden: false }): TableVerdict {
   if (found.kind === 'view') {
     return { kind: 'differs', table: table.name, problems: ['is a view, and no rows can be kept in it'], alter: null };
   }
   const missing = table.columns.filter((column) => !columnOf(found, column));
   const addable = missing.filter((column) => column.role === 'field');
+  const ofColumns = table.columns.flatMap((column) => checkColumn(columnOf(found, column), column, table));
+  const widened = mayWiden ? ofColumns.flatMap(({ widening }) => widening ?? []) : [];
   const problems = [
     ...checkOptions(found),
-    ...table.columns.flatMap((column) => checkColumn(columnOf(found, column), column)),
+    ...ofColumns.filter(({ widening }) => !mayWiden || widening === undefined),
     ...missing.filter((column) => column.role !== 'field').map((column) => missingColumn(column, found)),
     ...checkOthers(table, found),
     ...checkIndexes(table, found),
   ];
-  if (problems.length === 0) return { kind: 'usable', missing: addable };
+  if (problems.length === 0) return { kind: 'usable', missing: addable, ...(mayWiden ? { widened } : {}) };
   return {
     kind: 'differs',
     table: table.name,
@@ -71,7 +81,7 @@ function checkOptions(found: FoundTable): Problem[] {
   return problems;
 }
 
-function checkColumn(found: FoundColumn | undefined, column: SqlColumn): Problem[] {
+function checkColumn(found: FoundColumn | undefined, column: SqlColumn, table: SqlTable): Problem[] {
   if (found === undefined) return [];
   const modify = (type: string): string => {
     const definition = `${type} ${column.role === 'key' ? 'NOT NULL' : 'NULL'}`;
@@ -82,7 +92,14 @@ function checkColumn(found: FoundColumn | undefined, column: SqlColumn): Problem
     return [{ text: `column ${column.name} is generated, and cannot be written`, clause }];
   }
   const fit = columnFit(found, column);
-  if (fit.kind !== 'fits') return [{ text: `column ${column.name} ${fit.why}`, clause: modify(fit.type) }];
+  if (fit.kind !== 'fits') {
+    const problem = { text: `column ${column.name} ${fit.why}`, clause: modify(fit.type) };
+    return [
+      fit.kind === 'narrower' && column.field !== null
+        ? { ...problem, widening: widen(fit.type, { found, column, table }) }
+        : problem,
+    ];
+  }
   if (column.holds.kind === 'id' && !found.autoIncrement) {
     return [{ text: `column ${column.name} is not AUTO_INCREMENT`, clause: modify(column.type) }];
   }
@@ -95,6 +112,17 @@ function checkColumn(found: FoundColumn | undefined, column: SqlColumn): Problem
     return [{ text: `column ${column.name} is NOT NULL, but a message may lack the field`, clause }];
   }
   return [];
+}
+
+type Narrow = { readonly found: FoundColumn; readonly column: SqlColumn; readonly table: SqlTable };
+
+/** All else of the column stays as it is. */
+function widen(type: string, { found, column, table }: Narrow): Widening {
+  const isText = found.charset !== null && !type.includes('CHARACTER SET') && /^(VARCHAR|LONGTEXT)/.test(type);
+  const charset = isText ? ` CHARACTER SET ${found.charset} COLLATE ${found.collation}` : '';
+  const comment = found.comment === '' ? '' : ` COMMENT ${mysqlText(found.comment)}`;
+  const text = `ALTER TABLE ${table.quoted} MODIFY COLUMN ${column.quoted} ${type}${charset} ${found.nullable ? 'NULL' : 'NOT NULL'}${comment}`;
+  return { column, statement: { text, values: [] }, from: found.type, to: type };
 }
 
 const withCharset = (type: string): string => `${type} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`;

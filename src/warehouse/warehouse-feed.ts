@@ -22,7 +22,16 @@ import { readTable } from './found-table.ts';
 import { memoryRows } from './memory-rows.ts';
 import { openSnapshotOf, selectOpenSnapshot } from './open-snapshot.ts';
 import { type Patience, patiently } from './patience.ts';
-import { gapRange, gapsOf, insertGap, PositionsMoved, type PositionsOf, raiseSchemaVersion, selectGaps } from './positions.ts';
+import {
+  gapRange,
+  gapsOf,
+  insertGap,
+  isOutgrown,
+  PositionsMoved,
+  type PositionsOf,
+  raiseSchemaVersion,
+  selectGaps,
+} from './positions.ts';
 import { RebuiltTable } from './rebuilt-table.ts';
 import { replaceTable } from './replace-table.ts';
 import { sealSnapshot } from './seal.ts';
@@ -244,7 +253,8 @@ function preparation(options: WarehouseFeedOptions, { commits, surely }: { commi
     const ready = async (): Promise<void> => {
       // Made anew it would lack all that was committed to it, and nobody would notice.
       if (hasRows(commits.state()) && (await readTable(warehouse, fact.name, signal)) === null) throw tableGone(fact);
-      tell(await setUpFactTable(warehouse, fact, signal));
+      const mayWiden = await isOutgrown(warehouse, options.feed, schemaVersion, signal);
+      tell(await setUpFactTable(warehouse, fact, signal, { mayWiden }));
       await warehouse.run(raiseSchemaVersion(options, schemaVersion), signal);
     };
     await surely(ready, signal, `table ${fact.name} cannot be made ready`);
