@@ -11,7 +11,7 @@ import { inferFields, inferTypes, widen } from '../model/infer.ts';
 import { canonicalJson, type JsonValue } from '../model/json-fields.ts';
 import { JsonTextError, scanJson } from '../model/json-text.ts';
 import type { LogSchema } from '../model/log-entry.ts';
-import { fieldFromJson, fieldToJson } from '../model/pinned-schema.ts';
+import { EXTRA_JSON, fieldFromJson, fieldToJson, isExtra } from '../model/pinned-schema.ts';
 import { schemaProblems } from '../model/schema-change.ts';
 import { SEPARATOR } from './chunk-bytes.ts';
 import { decodePlan } from './decode.ts';
@@ -54,11 +54,11 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     const { schema, epoch } = lake.state();
     if (schema === null) return null;
     if (known?.version !== schema.version || known.epoch !== epoch) {
-      const fields = pinned();
-      const plan = decodePlan(
-        { ...feed, fields },
-        { timezone, schemaVersion: schema.version, names: feed.fields === null ? 'all' : 'sample' },
-      );
+      const plan = decodePlan(pinnedFeed(feed, schema), {
+        timezone,
+        schemaVersion: schema.version,
+        names: feed.fields === null ? 'all' : 'sample',
+      });
       known = { version: schema.version, epoch, inForce: { plan, epoch } };
     }
     return known.inForce;
@@ -68,7 +68,8 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     evidence: string,
     check: () => Promise<void> = async () => undefined,
   ): Promise<void> => {
-    const json = fields.map((field): JsonValue => fieldToJson(field));
+    const kept = feed.unknownFields === 'keep' ? [EXTRA_JSON] : [];
+    const json = [...fields.map((field): JsonValue => fieldToJson(field)), ...kept];
     for (let attempt = 1; attempt <= PIN_TRIES_MAX; attempt++) {
       const { schema } = lake.state();
       if (schema && canonicalJson([...schema.fields]) === canonicalJson(json)) return;
@@ -100,6 +101,9 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     inForce,
     pinDeclared: async (hasRows) => {
       const wanted = typedFields(feed);
+      const known = pinned();
+      // What was inferred stays; whether unknown fields are kept beside it is feeds.json's to say.
+      if (!wanted && known) await pin(known, 'unknown_fields');
       if (wanted) await pin(wanted, 'declared', () => checkChange(feed, { pinned: pinned() ?? [], wanted, hasRows }));
     },
     infer: async (values) => {
@@ -125,11 +129,20 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
 
 /** The fields of a pinned schema, every type known. Throws lake_damaged. */
 export const pinnedFields = (schema: LogSchema): readonly TypedField[] =>
-  schema.fields.map((json) => {
-    const field = fieldFromJson(json, parseTypeName);
-    if (field.type === null) throw new LakeError('lake_damaged', `the pinned schema holds no type for ${field.name}`);
-    return { ...field, type: field.type };
-  });
+  schema.fields
+    .filter((json) => !isExtra(json))
+    .map((json) => {
+      const field = fieldFromJson(json, parseTypeName);
+      if (field.type === null) throw new LakeError('lake_damaged', `the pinned schema holds no type for ${field.name}`);
+      return { ...field, type: field.type };
+    });
+
+/** The feed as its log has pinned it: its fields, and whether what they do not read is kept. */
+export const pinnedFeed = (feed: Feed, schema: LogSchema): Feed & { readonly fields: readonly TypedField[] } => ({
+  ...feed,
+  fields: pinnedFields(schema),
+  unknownFields: schema.fields.some(isExtra) ? 'keep' : 'ignore',
+});
 
 /** null: not every type is declared. */
 function typedFields({ fields }: Feed): readonly TypedField[] | null {

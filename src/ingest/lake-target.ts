@@ -7,7 +7,7 @@ import { openLakeTable } from '../lake/lake-table.ts';
 import { type Column, lineageColumns, valueColumns } from '../model/columns.ts';
 import type { Feed, FieldType } from '../model/feed.ts';
 import type { FeedState } from '../model/feed-state.ts';
-import { pinnedFields } from './feed-schema.ts';
+import { pinnedFeed, pinnedFields } from './feed-schema.ts';
 import { rulesOf } from './pins.ts';
 import type { WorkQueue } from './stage.ts';
 import { DURABLE_AT_ONCE, type Target } from './target.ts';
@@ -82,7 +82,7 @@ async function openTable({ feed, config, control, engine }: TargetParts): Promis
 function columnsOf(feed: Feed, control: LakeFeed): { schemaVersion: number; columns: readonly Column[] } | null {
   const { schema } = control.state();
   if (schema === null) return null;
-  const typed = { ...feed, fields: pinnedFields(schema) };
+  const typed = pinnedFeed(feed, schema);
   return { schemaVersion: schema.version, columns: [...valueColumns(typed), ...lineageColumns(typed)] };
 }
 

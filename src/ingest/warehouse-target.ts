@@ -10,7 +10,7 @@ import { type Patience, patiently } from '../warehouse/patience.ts';
 import { hasRows } from '../warehouse/positions.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
 import { openWarehouseFeed } from '../warehouse/warehouse-feed.ts';
-import { pinnedFields } from './feed-schema.ts';
+import { pinnedFeed } from './feed-schema.ts';
 import type { TargetKind } from './lake-target.ts';
 import { rulesOf } from './pins.ts';
 
@@ -60,7 +60,8 @@ function tablesOf(feed: Feed, control: LakeFeed, dialect: Dialect): () => { fact
     const { schema } = control.state();
     if (schema === null) return null;
     if (known?.schemaVersion !== schema.version) {
-      known = { fact: factTable(feed, pinnedFields(schema), dialect), schemaVersion: schema.version };
+      const typed = pinnedFeed(feed, schema);
+      known = { fact: factTable(typed, typed.fields, dialect), schemaVersion: schema.version };
     }
     return known;
   };

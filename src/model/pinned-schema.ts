@@ -3,7 +3,7 @@
 import { LakeError } from '../errors.ts';
 import { typeName } from './columns.ts';
 import type { Field, FieldType, TimeFormat } from './feed.ts';
-import { type JsonValue, nullOr, objectAt, stringAt, stringsAt } from './json-fields.ts';
+import { canonicalJson, type JsonValue, nullOr, objectAt, stringAt, stringsAt } from './json-fields.ts';
 
 export const fieldToJson = (field: Field): JsonValue => ({
   name: field.name,
@@ -14,6 +14,13 @@ export const fieldToJson = (field: Field): JsonValue => ({
   on_excess: field.onExcess,
   timezone: field.timezone,
 });
+
+/** Pinned behind the fields of a feed that keeps what they do not read; it is read from nowhere, as no field is. */
+export const EXTRA_JSON: JsonValue = {
+  ...{ name: 'extra', from: [], type: 'JSON', required: false, format: 'iso8601', on_excess: 'dead_letter', timezone: null },
+};
+
+export const isExtra = (json: JsonValue): boolean => canonicalJson(json) === canonicalJson(EXTRA_JSON);
 
 export const fieldFromJson = (value: unknown, parseType: (text: string) => FieldType): Field => {
   const json = objectAt(value, 'field');

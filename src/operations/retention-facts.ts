@@ -2,7 +2,7 @@
 // Invariant: changes nothing; what the warehouse cannot say is left out, and told.
 
 import { LakeError } from '../errors.ts';
-import { pinnedFields } from '../ingest/feed-schema.ts';
+import { pinnedFeed } from '../ingest/feed-schema.ts';
 import { readEntry } from '../lake/read-log.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Feed } from '../model/feed.ts';
@@ -52,7 +52,8 @@ export async function expiringOf(
   const { log, nowMs, signal } = installation;
   if (feed.destination === 'data_lake' || state.schema === null) return null;
   const warehouse = await (access === 'read' ? installation.warehouse() : installation.warehouseToChange());
-  const fact = factTable(feed, pinnedFields(state.schema), warehouse.dialect);
+  const typed = pinnedFeed(feed, state.schema);
+  const fact = factTable(typed, typed.fields, warehouse.dialect);
   const patience = { feed: feed.name, log, nowMs, stop: signal, waitMsMax: WAIT_MS_MAX };
   if (!(await hasTables(warehouse, fact.name, signal))) return null;
   return {

@@ -5,7 +5,7 @@ import type { KafkaPeek } from '../broker/peek.ts';
 import type { Bounds } from '../broker/watermarks.ts';
 import { assert, LakeError } from '../errors.ts';
 import { type DecodePlan, decodePlan } from '../ingest/decode.ts';
-import { pinnedFields } from '../ingest/feed-schema.ts';
+import { pinnedFeed } from '../ingest/feed-schema.ts';
 import { Stage, type StageOptions } from '../ingest/stage.ts';
 import type { SchemaStretch, WholeLog } from '../lake/read-whole-log.ts';
 import type { StagedBatch } from '../model/batch.ts';
@@ -115,7 +115,7 @@ function piecesOf({ stretches: all, bounds, positions }: TopicLook): Piece[] {
 function planOf({ feed, log, timezone }: TopicLook, schemaVersion: number): DecodePlan {
   const schema = log.schemas.get(schemaVersion);
   assert(schema, `schema ${schemaVersion} of feed ${feed.name} committed messages and was never pinned`);
-  return decodePlan({ ...feed, fields: pinnedFields(schema) }, { timezone, schemaVersion });
+  return decodePlan(pinnedFeed(feed, schema), { timezone, schemaVersion });
 }
 
 function stageOptions(look: TopicLook, plan: () => DecodePlan | null): StageOptions {

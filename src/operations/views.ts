@@ -2,7 +2,7 @@
 // Invariant: the files of all views of a feed are those of one folded version of its log; columns have the types of the pinned schema.
 
 import { globFree, parquetScan, quoteName } from '../duckdb/sql.ts';
-import { pinnedFields } from '../ingest/feed-schema.ts';
+import { pinnedFeed } from '../ingest/feed-schema.ts';
 import { type Column, DEAD_LETTER_COLUMNS, lineageColumns, valueColumns } from '../model/columns.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FeedState, type LiveFile, liveFiles } from '../model/feed-state.ts';
@@ -62,9 +62,9 @@ function filesOf(kind: ViewKind, feed: Feed, state: FeedState): readonly LiveFil
 /** Without a schema only what every file has. */
 function columnsOf(kind: ViewKind, feed: Feed, { schema }: FeedState): readonly Column[] {
   if (kind === 'dead_letters') return DEAD_LETTER_COLUMNS;
-  const fields = schema ? pinnedFields(schema) : feed.fields;
-  const isKnown = fields?.every(({ type }) => type !== null) === true;
-  const columns = [...(isKnown ? valueColumns({ ...feed, fields }) : []), ...lineageColumns(feed)];
+  const known = schema ? pinnedFeed(feed, schema) : feed;
+  const isKnown = known.fields?.every(({ type }) => type !== null) === true;
+  const columns = [...(isKnown ? valueColumns(known) : []), ...lineageColumns(feed)];
   return kind === 'history' ? [...SNAPSHOT_COLUMNS, ...columns] : columns;
 }
 

@@ -14,6 +14,7 @@ const FITS: Fit = { kind: 'fits' };
 
 /** Signed whole numbers by the digits they hold in any case. */
 const INTEGER_BYTES: Readonly<Record<string, number>> = { tinyint: 1, smallint: 2, mediumint: 3, int: 4, bigint: 8 };
+const INTEGER_DIGITS: Readonly<Record<string, number>> = { tinyint: 3, smallint: 5, mediumint: 7, int: 10, bigint: 19 };
 const TEXT_BYTES: Readonly<Record<string, number>> = {
   tinytext: 255,
   text: 65_535,
@@ -111,6 +112,8 @@ class Comparison {
 
   #decimal(precision: number, scale: number): Fit {
     if (this.#found.kind === 'bigint' && !this.#unsigned && scale === 0 && precision <= 18) return FITS;
+    const integerDigits = this.#unsigned ? undefined : INTEGER_DIGITS[this.#found.kind];
+    if (integerDigits !== undefined && precision - scale >= integerDigits) return this.#narrower();
     if (this.#found.kind !== 'decimal' || this.#unsigned) return this.#wrong();
     const [hasDigits = 0, hasScale = 0] = this.#numbers;
     if (hasScale >= scale && hasDigits - hasScale >= precision - scale) return FITS;
