@@ -118,7 +118,7 @@ async function databaseFacts(installation: Installation, feed: Feed, fact: FactT
   if (fact === null) return { rows, missing: [] };
   const nothing = { tables: [fact, ...fact.dimensions].map(() => null), view: null };
   const dialect = config.warehouse.engine === 'mysql' ? mysqlDialect : duckdbDialect;
-  const all = planSteps(fact, nothing, dialect).map(({ entry }) => entry);
+  const all = planSteps(fact, nothing, { dialect, mayWiden: false }).map(({ entry }) => entry);
   const entries = await readWarehouse(installation, (warehouse) => tableDrift(warehouse, fact, signal), all);
   return { rows, missing: entries.map(({ action, resource }) => `${action.replace('_', ' ')}: ${resource}`) };
 }

@@ -3,7 +3,7 @@
 
 import { currentActor } from '../config/actor.ts';
 import { LakeError } from '../errors.ts';
-import { pinnedFields } from '../ingest/feed-schema.ts';
+import { pinnedFeed } from '../ingest/feed-schema.ts';
 import { openAudit } from '../lake/audit.ts';
 import { readLakeIdentity } from '../lake/lake-identity.ts';
 import { readFeedState } from '../lake/read-log.ts';
@@ -68,7 +68,8 @@ async function readPositions(
 
 async function factOf(installation: Installation, { feed }: RewindOrder, { dialect }: Warehouse): Promise<FactTable | null> {
   const { schema } = await readFeedState(await installation.lake(), feed.name);
-  return schema && factTable(feed, pinnedFields(schema), dialect);
+  const typed = schema && pinnedFeed(feed, schema);
+  return typed && factTable(typed, typed.fields, dialect);
 }
 
 export async function rewindWarehouse(installation: Installation, order: RewindOrder): Promise<RewoundTarget> {

@@ -5,11 +5,11 @@ import { clusterId, groupOffsets, topicBounds } from '../broker/watermarks.ts';
 import type { Connection } from '../duckdb/connection.ts';
 import type { KeyColumn } from '../duckdb/snapshot-checksum.ts';
 import type { LakeError } from '../errors.ts';
-import { pinnedFields } from '../ingest/feed-schema.ts';
+import { pinnedFeed, pinnedFields } from '../ingest/feed-schema.ts';
 import type { TargetName } from '../ingest/target.ts';
 import type { WholeLog } from '../lake/read-whole-log.ts';
 import type { Feed } from '../model/feed.ts';
-import type { FeedState } from '../model/feed-state.ts';
+import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
 import type { CheckResult } from '../model/findings.ts';
 import type { RangeCounts } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
@@ -101,8 +101,9 @@ async function lookAtWarehouse(installation: Installation, feed: Feed, half: Oth
   const { state } = log;
   const { signal } = installation;
   const store = await installation.lake();
-  const fact = state.schema === null ? null : factTable(feed, pinnedFields(state.schema), server.dialect);
-  const warehouse: WarehouseLook = { warehouse: server, feed, fact, signal };
+  const typed = state.schema && pinnedFeed(feed, state.schema);
+  const fact = typed && factTable(typed, typed.fields, server.dialect);
+  const warehouse: WarehouseLook = { warehouse: server, feed, fact, schemaVersion: schemaVersionOf(state), signal };
   const absent = await presence(warehouse);
   if (absent) {
     found.checks.push(absent);
