@@ -7,10 +7,12 @@ import { addFeedCommand } from './feeds-add.ts';
 import { ADD_OPTIONS } from './feeds-add-flags.ts';
 import { checkFeeds } from './feeds-check.ts';
 import { disableFeed, enableFeed } from './feeds-enable.ts';
+import { importFeeds } from './feeds-import.ts';
 import { inferFeed } from './feeds-infer.ts';
 import { listFeeds } from './feeds-list.ts';
 import { removeFeedCommand } from './feeds-remove.ts';
 import { showFeed } from './feeds-show.ts';
+import { syncFeeds } from './feeds-sync.ts';
 
 type Action = (context: CommandContext, names: readonly string[]) => ExitCode | Promise<ExitCode>;
 
@@ -23,6 +25,8 @@ const ACTIONS = {
   enable: enableFeed,
   disable: disableFeed,
   remove: removeFeedCommand,
+  sync: syncFeeds,
+  import: importFeeds,
   check: checkFeeds,
 } as const satisfies Record<string, Action>;
 
@@ -31,7 +35,7 @@ const NAMES = Object.keys(ACTIONS) as (keyof typeof ACTIONS)[];
 export const feeds: CommandSpec = {
   usage: 'feeds <action> [...names]',
   words: NAMES,
-  summary: 'Feeds: list, show, add, infer, enable, disable, remove, check',
+  summary: 'Feeds: list, show, add, infer, enable, disable, remove, sync, import, check',
   options: [
     ...ADD_OPTIONS,
     { flag: '--yes', text: 'Ask nothing' },
@@ -46,6 +50,8 @@ export const feeds: CommandSpec = {
     'lake feeds show customer_events',
     'lake feeds enable customer_events',
     'lake feeds remove customer_events --dry-run',
+    'lake feeds sync --dry-run',
+    'lake feeds import --dry-run',
     'lake feeds check --config feeds.json',
   ],
   run: (context) => {

@@ -14,6 +14,8 @@ export type AuditAction =
   | 'view_replaced'
   | 'feed_registered'
   | 'policy_registered'
+  | 'feed_synced'
+  | 'feed_imported'
   | 'schema_pinned'
   | 'snapshot_opened'
   | 'snapshot_sealed'
