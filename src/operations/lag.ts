@@ -4,7 +4,7 @@
 import type { KafkaAdmin } from '../broker/client.ts';
 import type { KafkaPeek } from '../broker/peek.ts';
 import { topicRetentionMs } from '../broker/topic-settings.ts';
-import { topicBounds } from '../broker/watermarks.ts';
+import { topicBounds, topicMissing, topicNames } from '../broker/watermarks.ts';
 import { LakeError } from '../errors.ts';
 import type { TargetName } from '../ingest/target.ts';
 import type { Feed } from '../model/feed.ts';
@@ -64,8 +64,11 @@ async function factsOf(
       return 'unknown';
     }
   };
+  // Of topics that are not there nothing is asked: kafkajs would ask for all of them together, and fail together.
+  const there = await topicNames(admin, config.kafka);
   const asked = [...topics].map(async (topic): Promise<[string, TopicFacts | LakeError]> => {
     try {
+      if (!there.has(topic)) throw topicMissing(config.kafka, topic);
       const stable = await topicBounds(admin, config.kafka, topic);
       const [high, retentionMs] = await Promise.all([peek.highWatermarks(topic), retention(topic)]);
       const bounds = new Map(

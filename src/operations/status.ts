@@ -1,7 +1,7 @@
 // Each feed and target at a glance: what its log, its warehouse rows and Kafka's bounds say. Whether a process runs is not known here:
 // only what was committed is.
 
-import { topicBounds } from '../broker/watermarks.ts';
+import { topicBounds, topicMissing, topicNames } from '../broker/watermarks.ts';
 import { LakeError } from '../errors.ts';
 import type { TargetName } from '../ingest/target.ts';
 import { readEntry, readFeedState } from '../lake/read-log.ts';
@@ -50,8 +50,16 @@ export async function lookAtStatus(installation: Installation, feeds: readonly F
     }
   };
   const topics = [...new Set(feeds.map(({ topic }) => topic))];
+  // Of topics that are not there nothing is asked: kafkajs would ask for all of them together, and fail together.
+  const { kafka } = installation.config;
+  const there = await orError(async () => await topicNames(await installation.kafka(), kafka), null);
+  const boundsIn = async (topic: string) => {
+    if (there === null) return null;
+    if (!there.has(topic)) throw topicMissing(kafka, topic);
+    return await boundsOf(installation, topic);
+  };
   const bounds = new Map(
-    await Promise.all(topics.map(async (topic) => [topic, await orError(() => boundsOf(installation, topic), null)] as const)),
+    await Promise.all(topics.map(async (topic) => [topic, await orError(() => boundsIn(topic), null)] as const)),
   );
   const lines = targets.map(async (at): Promise<StatusLine> => {
     const { feed, target, positions, error } = at;

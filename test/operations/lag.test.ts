@@ -194,6 +194,23 @@ test('what was deleted unread, and a topic that is not there, are said', async (
   expect(stdout).toContain('Kafka has deleted 5 of it unread');
 });
 
+test('topics that are not there make no other one look missing, in lag and in status', async () => {
+  await using folder = await tempDir();
+  const kafka = await testKafka();
+  const topics = [await kafka.createTopic(), await kafka.createTopic(), await kafka.createTopic()];
+  const feeds = topics.flatMap((topic, n) => [streamFeed(`lost_${n}`, `${topic}_lost`), streamFeed(`there_${n}`, topic)]);
+  const setup = writeSetup({ folder: folder.path, kafka, feeds });
+  const { code, lines, stderr } = await lagOf(setup);
+  expect(lines.map(({ topic }) => topic)).toEqual(topics);
+  expect([...stderr.matchAll(/topic (\S+) does not exist/g)].map(([, topic]) => topic)).toEqual(
+    topics.map((one) => `${one}_lost`),
+  );
+  expect(code).toBe(1);
+  const status = await runLake(setup, ['status', '--json']);
+  const shown = JSON.parse(status.stdout) as { lag: number | null }[];
+  expect(shown.map((one) => one.lag)).toEqual(topics.flatMap(() => [null, 0]));
+});
+
 test('--max answers by exit 3, and marks what is over it', async () => {
   await using folder = await tempDir();
   const kafka = await testKafka();
