@@ -36,14 +36,15 @@ export async function planRewinds(
 }
 
 /** Does what was planned, as things are now. */
-export async function performRewinds(installation: Installation, { order }: Rewinds): Promise<Rewinds> {
+export async function performRewinds(installation: Installation, { order, targets: planned }: Rewinds): Promise<Rewinds> {
   const { feed } = order;
   const targets: RewoundTarget[] = [];
   // One that belongs to another process is said before anything is done.
   if (feed.destination !== 'data_lake') await installation.warehouseToChange();
+  // Behind its position a group is no trouble, and ahead of it one is, should this be killed in between.
+  for (const one of planned) await leadGroupBack(installation, feed, one);
   if (feed.destination !== 'data_warehouse') targets.push(await rewindLake(installation, order));
   if (feed.destination !== 'data_lake') targets.push(await rewindWarehouse(installation, order));
-  for (const one of targets) await leadGroupBack(installation, feed, one);
   return { order, targets };
 }
 

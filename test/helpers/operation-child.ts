@@ -4,15 +4,18 @@
 import { randomBytes } from 'node:crypto';
 import { compactReport } from '../../src/commands/compact.ts';
 import { retentionReport } from '../../src/commands/retention.ts';
+import { rewindReport } from '../../src/commands/rewind.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { LakeError } from '../../src/errors.ts';
 import { createIdSource } from '../../src/lake/ids.ts';
 import type { ObjectStore } from '../../src/lake/store.ts';
 import { createLog } from '../../src/log.ts';
+import { parseRewindTo } from '../../src/model/rewind-point.ts';
 import { adoptFeed } from '../../src/operations/adopt.ts';
 import { compactFeeds } from '../../src/operations/compact.ts';
 import { type Installation, openInstallation } from '../../src/operations/installation.ts';
 import { retainFeeds } from '../../src/operations/retention.ts';
+import { performRewinds, planRewinds } from '../../src/operations/rewind.ts';
 import type { Statement, Warehouse } from '../../src/warehouse/warehouse.ts';
 import { faulty } from './faulty-store.ts';
 import type { Fault } from './ingest.ts';
@@ -84,6 +87,17 @@ try {
   const isCompact = process.argv[2] === 'compact';
   if (process.argv[2] === 'adopt') {
     for (const feed of feeds) await adoptFeed(installation, feed);
+    process.exit(0);
+  }
+  const [rewound] = feeds;
+  if (process.argv[2] === 'rewind' && rewound) {
+    const text = argument('--to');
+    const to = parseRewindTo(text);
+    if (!to) throw new Error(`--to ${text}`);
+    const done = await performRewinds(installation, await planRewinds(installation, rewound, { to, text }));
+    process.stdout.write(
+      JSON.stringify(rewindReport(done, { dryRun }).json, (_, value) => (typeof value === 'bigint' ? String(value) : value)),
+    );
     process.exit(0);
   }
   const compacted = isCompact ? await compactFeeds(installation, feeds, { dryRun, olderThanMs: 86_400_000 }) : [];
