@@ -50,6 +50,8 @@ function classNamed(name: string): FailureClass {
 const AWAY = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_|ENOTFOUND|EADDR|EMFILE|ENFILE|PROTOCOL_)/;
 /** Certificates and TLS settings that do not fit: waiting does not help. */
 const UNTRUSTED = /CERT|SSL|TLS|ALTNAME|ISSUER|SIGNATURE/;
+/** mysql2 gives one code to all that ends a handshake, also to a connection that broke in it. */
+const BROKEN = /disconnected before|ECONN|EPIPE|ETIMEDOUT|socket hang up|connection (was )?(closed|reset)/i;
 
 type Facts = { readonly number: number | null; readonly code: string; readonly message: string; readonly fatal: boolean };
 
@@ -61,6 +63,7 @@ function factsOf(error: unknown): Facts {
 }
 
 function classOf({ number, code, message, fatal }: Facts): FailureClass {
+  if (code === 'HANDSHAKE_SSL_ERROR' && BROKEN.test(message)) return 'wait';
   if (code === 'HANDSHAKE_NO_SSL_SUPPORT' || (number === null && UNTRUSTED.test(code))) return 'denied';
   if (number === null) return fatal || AWAY.test(code) ? 'wait' : 'stop';
   // "The server is running with the --read-only option": other options that prevent a statement do not pass.
