@@ -23,14 +23,14 @@ export type TopicShape = { readonly partitions: number; readonly replicationFact
 /** A text before and after; null: it is not there. */
 export type Change = { readonly name: string; readonly before: string | null; readonly after: string };
 
+/** Columns with their values, a line each. */
+type RowText = string;
+
 export type RegistryFacts = {
   /** Where the rows are, for a person: `database data_warehouse`. */
   readonly place: string;
-  readonly rows: readonly {
-    readonly table: string;
-    readonly isThere: boolean;
-    readonly values: Readonly<Record<string, string | number | null>>;
-  }[];
+  /** `before`: null where there is no row yet; the same as `after`: nothing to do. */
+  readonly rows: readonly { readonly table: string; readonly before: RowText | null; readonly after: RowText }[];
 };
 
 export type AddFacts = {
@@ -99,13 +99,10 @@ function planSql({ sql }: AddFacts): Step[] {
 function planRegistry({ registry }: AddFacts): Step[] {
   if (registry === null) return [];
   const { place, rows } = registry;
-  const missing = rows.filter(({ isThere }) => !isThere);
-  const diff = missing.map(({ table, values }) => {
-    const lines = Object.entries(values).map(([column, value]) => `${column}=${value ?? 'NULL'}`);
-    return unifiedDiff(`${table} (${place})`, null, `${lines.join('\n')}\n`);
-  });
+  const changed = rows.filter(({ before, after }) => before !== after);
+  const diff = changed.map(({ table, before, after }) => unifiedDiff(`${table} (${place})`, before, after));
   const note = rows.map(({ table }) => table).join(', ');
-  return [{ step: 'registry', what: place, state: missing.length > 0 ? 'to_do' : 'there', note, diff: diff.join('') }];
+  return [{ step: 'registry', what: place, state: changed.length > 0 ? 'to_do' : 'there', note, diff: diff.join('') }];
 }
 
 function planTable({ table }: AddFacts): Step[] {

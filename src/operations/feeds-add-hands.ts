@@ -13,6 +13,7 @@ import { WAREHOUSE_STATE_PATH } from '../model/paths.ts';
 import { type AuditEntry, auditStatement, journalLine } from '../warehouse/audit.ts';
 import { openWarehouse } from '../warehouse/open-warehouse.ts';
 import { patiently } from '../warehouse/patience.ts';
+import { performSync } from '../warehouse/registry-sync.ts';
 import { lockSetup, setUpWarehouse } from '../warehouse/setup.ts';
 import { setUpFactTable } from '../warehouse/setup-table.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
@@ -49,7 +50,11 @@ export async function openAddHands(installation: Installation, plan: AddPlan): P
       await replaceText(path, { before: sql.before, after: sql.after });
       return null;
     },
-    registry: () => unlessBusy(async () => void (await ready.get())),
+    registry: () =>
+      unlessBusy(async () => {
+        const warehouse = await ready.get();
+        await tell(await patiently(() => performSync(warehouse, plan.changes, signal), ready.patience, signal));
+      }),
     table: () =>
       unlessBusy(async () => {
         const warehouse = await ready.get();

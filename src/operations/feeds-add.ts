@@ -17,7 +17,8 @@ import { type FactTable, factTable } from '../warehouse/fact-table.ts';
 import { feedSql, feedSqlName } from '../warehouse/feed-sql.ts';
 import { governanceRows } from '../warehouse/inspect.ts';
 import { mysqlDialect } from '../warehouse/mysql-dialect.ts';
-import { policyValues, registryValues } from '../warehouse/registry.ts';
+import { type GovernanceValues, policyValues, registryValues } from '../warehouse/registry.ts';
+import { planSync, type RowChange } from '../warehouse/registry-sync.ts';
 import { planSteps, tableDrift } from '../warehouse/setup-table.ts';
 import { configOfText, type FeedsFile } from './feeds-file.ts';
 import type { Installation } from './installation.ts';
@@ -35,6 +36,8 @@ export type AddPlan = {
   readonly fact: FactTable | null;
   /** Whether there is a database to register in. */
   readonly isRegistered: boolean;
+  /** What the database's rows of the feed are to become. */
+  readonly changes: readonly RowChange[];
   readonly steps: readonly Step[];
 };
 
@@ -83,7 +86,7 @@ export async function planAdd(installation: Installation, order: AddOrder): Prom
       : null,
     isAudited: await isAudited(installation, name),
   };
-  return { feed, file, after, topic, sql, fact, isRegistered, steps: planFeed(facts) };
+  return { feed, file, after, topic, sql, fact, isRegistered, changes: database?.changes ?? [], steps: planFeed(facts) };
 }
 
 const isTyped = (fields: Feed['fields']): fields is readonly TypedField[] => fields?.every(({ type }) => type !== null) === true;
@@ -105,23 +108,45 @@ async function sqlChange({ config }: Installation, feed: Feed, fact: FactTable):
   return { name: relative(dirname(config.path), path), before: await textOf(path), after: feedSql(feed, fact, own) };
 }
 
-type DatabaseFacts = { readonly rows: NonNullable<AddFacts['registry']>['rows']; readonly missing: readonly string[] };
+type DatabaseFacts = {
+  readonly rows: NonNullable<AddFacts['registry']>['rows'];
+  readonly changes: readonly RowChange[];
+  readonly missing: readonly string[];
+};
 
 async function databaseFacts(installation: Installation, feed: Feed, fact: FactTable | null): Promise<DatabaseFacts> {
   const { signal, config } = installation;
   const none = { registry: null, policy: null };
   const found = await readWarehouse(installation, (warehouse) => governanceRows(warehouse, feed.name, signal), none);
-  const rows = [
-    { table: 'feed_registry', isThere: found.registry !== null, values: registryValues(feed) },
-    { table: 'data_retention_policies', isThere: found.policy !== null, values: policyValues(feed) },
-  ];
-  if (fact === null) return { rows, missing: [] };
+  const tables = { feed_registry: [found.registry ?? []].flat(), data_retention_policies: [found.policy ?? []].flat() };
+  const changes = planSync([feed], tables);
+  const wanted = { feed_registry: registryValues(feed), data_retention_policies: policyValues(feed) };
+  const rows = (['feed_registry', 'data_retention_policies'] as const).map((table) =>
+    rowChange(
+      table,
+      wanted[table],
+      changes.find((change) => change.table === table),
+    ),
+  );
+  if (fact === null) return { rows, changes, missing: [] };
   const nothing = { tables: [fact, ...fact.dimensions].map(() => null), view: null };
   const dialect = config.warehouse.engine === 'mysql' ? mysqlDialect : duckdbDialect;
   const all = planSteps(fact, nothing, { dialect, mayWiden: false }).map(({ entry }) => entry);
   const entries = await readWarehouse(installation, (warehouse) => tableDrift(warehouse, fact, signal), all);
-  return { rows, missing: entries.map(({ action, resource }) => `${action.replace('_', ' ')}: ${resource}`) };
+  return { rows, changes, missing: entries.map(({ action, resource }) => `${action.replace('_', ' ')}: ${resource}`) };
 }
+
+function rowChange(table: string, wanted: GovernanceValues, change: RowChange | undefined): DatabaseFacts['rows'][number] {
+  const columns = change?.columns ?? [];
+  const after = textOfRow({ ...wanted, ...Object.fromEntries(columns.map(({ name, to }) => [name, to])) });
+  if (change?.columns === null) return { table, before: null, after };
+  return { table, before: textOfRow({ ...wanted, ...Object.fromEntries(columns.map(({ name, from }) => [name, from])) }), after };
+}
+
+const textOfRow = (values: GovernanceValues): string =>
+  Object.entries(values)
+    .map(([column, value]) => `${column}=${value ?? 'NULL'}\n`)
+    .join('');
 
 /** Whether the last thing that the journal tells of the feed's coming and going is that it came. */
 async function isAudited(installation: Installation, feed: string): Promise<boolean> {

@@ -93,6 +93,7 @@ async function scene() {
   }
   return {
     setup,
+    topics,
     folder: folder.path,
     [Symbol.asyncDispose]: async () => {
       await database[Symbol.asyncDispose]();
@@ -111,18 +112,20 @@ const HELD = [
   'lake audit',
   'lake verify',
 ] as const;
+/** Called one by one. */
+type Held = (typeof HELD)[number] | `lake feeds ${'disable' | 'show' | 'remove' | 'infer' | 'add'}`;
 
 test('every document is as the page has it', async () => {
   await using at = await scene();
   const bad = join(at.folder, 'bad.json');
   writeFileSync(bad, JSON.stringify({ feeds: [{ feed_name: 'orders' }] }));
-  const print = async (command: (typeof HELD)[number], args: readonly string[] = []): Promise<unknown> => {
+  const print = async (command: Held, args: readonly string[] = []): Promise<unknown> => {
     const configPath = command === 'lake feeds check' ? bad : at.setup.configPath;
     const { stdout } = await runLake({ configPath }, [...command.split(' ').slice(1), ...args, '--json']);
     return JSON.parse(stdout);
   };
   const problems: string[] = [];
-  const hold = async (command: (typeof HELD)[number], args?: readonly string[]): Promise<void> => {
+  const hold = async (command: Held, args?: readonly string[]): Promise<void> => {
     const section = SECTIONS.get(`${command} --json`);
     if (!section) throw new Error(`docs/json-output.md has no section "${command} --json"`);
     const [page, printed] = [shapeOf(section.example), shapeOf(await print(command, args))];
@@ -140,6 +143,12 @@ test('every document is as the page has it', async () => {
   await hold('lake status', ['--mysql-port', '1']);
   await hold('lake feeds enable', ['wrong']);
   await hold('lake feeds enable', ['wrong']);
+  await hold('lake feeds disable', ['wrong']);
+  await hold('lake feeds show', ['totals']);
+  await hold('lake feeds remove', ['wrong', '--yes']);
+  await hold('lake feeds infer', [at.topics[0]]);
+  await hold('lake feeds add', ['wrong', '--topic', at.topics[1], '--dry-run']);
+  await hold('lake feeds add', ['wrong', '--topic', at.topics[1], '--yes']);
   expect(problems).toEqual([]);
 });
 

@@ -31,6 +31,8 @@ test('from an empty folder to a verified stream and a verified table', async () 
   );
   await kafka.createTopic({ name: users, partitions: 2, configs: { 'cleanup.policy': 'compact' } });
   await kafka.produce(users, totals(100));
+  const connection = await database.connect();
+  await connection.query(`DROP DATABASE ${database.database}`);
   const at = (...args: string[]) =>
     terminal([BINARY, ...args], { cwd: folder.path, env: { MYSQL_PASSWORD: database.login.password } });
   const { host, port, user } = database.login;

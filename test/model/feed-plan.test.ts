@@ -16,7 +16,7 @@ const NOTHING: AddFacts = {
   topic: { shape: null, wanted: { partitions: 3, replicationFactor: 1, settings: new Map([['retention.ms', '1']]) } },
   configuration: { name: 'feeds.json', before: '{ "feeds": [] }\n', after: '{ "feeds": [1] }\n' },
   sql: { name: 'sql/06_create_orders_table.sql', before: null, after: 'CREATE TABLE x;\n' },
-  registry: { place: 'database d', rows: [{ table: 'feed_registry', isThere: false, values: { feed_name: 'orders' } }] },
+  registry: { place: 'database d', rows: [{ table: 'feed_registry', before: null, after: 'feed_name=orders\n' }] },
   table: { name: 'fact_orders', columnsKnown: true, missing: ['table created: fact_orders'] },
   isAudited: false,
 };
@@ -25,7 +25,7 @@ const ALL: AddFacts = {
   topic: { ...NOTHING.topic, shape: { partitions: 3, replicationFactor: 1 } },
   configuration: { ...NOTHING.configuration, before: '{ "feeds": [1] }\n' },
   sql: { name: 'sql/06_create_orders_table.sql', before: 'CREATE TABLE x;\n', after: 'CREATE TABLE x;\n' },
-  registry: { place: 'database d', rows: [{ table: 'feed_registry', isThere: true, values: {} }] },
+  registry: { place: 'database d', rows: [{ table: 'feed_registry', before: 'a=1\n', after: 'a=1\n' }] },
   table: { name: 'fact_orders', columnsKnown: true, missing: [] },
   isAudited: true,
 };
