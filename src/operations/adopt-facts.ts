@@ -72,7 +72,10 @@ async function readOne(connection: Connection, file: ToRead): Promise<Partial<Fo
     if (ours !== undefined) return { problem: `has a column ${ours}, by which lake tells its own rows` };
     if (!file.wanted.some(({ name }) => names.includes(name))) return { problem: 'has none of the fields of the feed' };
     const { rows, timeMin, timeMax, unfit } = await lookAtFile(connection, file);
-    const words = unfit.map(({ name, type, wanted, values }) => `${values} values of ${name} (${type}) are no ${wanted}`);
+    const words = unfit.map(
+      ({ name, type, wanted, values }) =>
+        `${values} values of ${name} (${type}) are no ${wanted.replace('TIMESTAMPTZ', 'TIMESTAMP')}`,
+    );
     return { rows, eventTimeMin: timeMin, eventTimeMax: timeMax, problem: words.length === 0 ? null : words.join('; ') };
   } catch (error) {
     if (!(error instanceof LakeError) || error.code !== 'engine_failed') throw error;
