@@ -1,5 +1,6 @@
 // Publishes a new text of a file that people edit too: a new file beside it, made durable, then renamed into its place.
-// Invariant: whoever reads the path finds the old text or the new one, whole; what somebody else wrote meanwhile is not overwritten.
+// Invariant: whoever reads the path finds the old text or the new one, whole; what somebody else wrote since it was read is not
+// overwritten, but for the instant between the last look and the rename.
 
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';

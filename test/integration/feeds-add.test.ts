@@ -54,6 +54,17 @@ test('the documented example works as it is written, and changes nothing when it
     changed: false,
     states: ['topic there', 'configuration there', 'registry there', 'audit there'],
   });
+  // Killed between the row of audit_log and the journal's line: the line comes, the row is there.
+  const journal = join(at.setup.lakePath, '_lake/audit.ndjson');
+  const lines = readFileSync(journal, 'utf8').split('\n');
+  writeFileSync(journal, lines.filter((line) => !line.includes('"feed_added"')).join('\n'));
+  expect(statesOf(await at.json(...add)).at(-1)).toBe('audit done');
+  const count = "SELECT COUNT(*) AS told FROM audit_log WHERE feed_name = ? AND action = 'feed_added'";
+  expect({ rows: await rowsOf(at.database, count, [name]), lines: await at.told(name) }).toEqual({
+    rows: [{ told: '1' }],
+    lines: ['feed_added'],
+  });
+
   const other = await at.lake('feeds', 'add', name, '--type', 'table', '--retention-days', '3', '--yes');
   expect(other.code).toBe(2);
   expect(other.stderr).toContain('feed_type is stream there, not table; retention_days is 180 there, not 3');
