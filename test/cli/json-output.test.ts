@@ -1,7 +1,7 @@
 // docs/json-output.md is a contract: what the commands print has the fields and types of its examples, and its tables name them all.
 
 import { expect, setDefaultTimeout, test } from 'bun:test';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Glob } from 'bun';
 import { runLake, streamFeed, writeSetup } from '../helpers/ingest.ts';
@@ -112,6 +112,9 @@ const HELD = [
   'lake audit',
   'lake verify',
   'lake rewind',
+  'lake doctor',
+  'lake adopt',
+  'lake init',
 ] as const;
 /** Called one by one. */
 type Held = (typeof HELD)[number] | `lake feeds ${'disable' | 'show' | 'remove' | 'infer' | 'add'}`;
@@ -121,7 +124,8 @@ test('every document is as the page has it', async () => {
   const bad = join(at.folder, 'bad.json');
   writeFileSync(bad, JSON.stringify({ feeds: [{ feed_name: 'orders' }] }));
   const print = async (command: Held, args: readonly string[] = []): Promise<unknown> => {
-    const configPath = command === 'lake feeds check' ? bad : at.setup.configPath;
+    const fresh = join(at.folder, 'fresh.json');
+    const configPath = command === 'lake feeds check' ? bad : command === 'lake init' ? fresh : at.setup.configPath;
     const { stdout } = await runLake({ configPath }, [...command.split(' ').slice(1), ...args, '--json']);
     return JSON.parse(stdout);
   };
@@ -139,9 +143,15 @@ test('every document is as the page has it', async () => {
   for (const command of HELD.slice(1, 3)) await hold(command);
   // So that verify has something to find.
   for (const name of new Glob('tables/**/*.parquet').scanSync(at.setup.lakePath)) rmSync(join(at.setup.lakePath, name));
-  for (const command of HELD.slice(4, -1)) await hold(command);
+  for (const command of HELD.slice(4, -4)) await hold(command);
   await hold('lake rewind', ['totals', '--to', 'earliest', '--dry-run']);
   await hold('lake rewind', ['wrong', '--to', 'earliest', '--dry-run']);
+  await hold('lake doctor');
+  const old = join(at.setup.lakePath, 'streams/wrong/year=2025/month=01/day=28');
+  mkdirSync(old, { recursive: true });
+  writeFileSync(join(old, 'broken.parquet'), 'no parquet');
+  await hold('lake adopt', ['wrong', '--dry-run']);
+  await hold('lake init');
   await hold('lake lag', ['--mysql-port', '1']);
   await hold('lake status', ['--mysql-port', '1']);
   await hold('lake feeds enable', ['wrong']);

@@ -22,11 +22,14 @@ const NOW_MS = Date.now();
 const dayAgo = (days: number): string => new Date(NOW_MS - days * DAY_MS).toISOString().slice(0, 10);
 const folderOf = (day: string): string => `year=${day.slice(0, 4)}/month=${day.slice(5, 7)}/day=${day.slice(8)}`;
 
-const FIELDS = { customer_id: 'VARCHAR', event: 'VARCHAR', amount: 'DECIMAL(12,2)', timestamp: 'TIMESTAMP' };
+const FIELDS = { customer_id: 'VARCHAR', event: 'VARCHAR', amount: 'DECIMAL(30,2)', timestamp: 'TIMESTAMP' };
 /** What the old programs took in, and what they left to lake. */
 const [OLD, NEW] = [60, 40];
 const timeOf = (id: number): string => `${dayAgo(id < 20 ? 90 : id < 40 ? 5 : 3)}T10:00:${String(id % 60).padStart(2, '0')}Z`;
-const eventOf = (id: number) => ({ customer_id: `C${id}`, event: 'login', amount: id + 0.25, timestamp: timeOf(id) });
+/** Of lake's own more digits than a double has: read as one with the old files they would lose some. */
+const amountOf = (id: number): string => (id < OLD ? `${id}.25` : `100000000000000000${id}.25`);
+const eventOf = (id: number): string =>
+  `{"customer_id":"C${id}","event":"login","amount":${amountOf(id)},"timestamp":"${timeOf(id)}"}`;
 
 /** As pandas writes it: texts, doubles and naive nanoseconds, no lineage, no footer of ours. */
 async function writeOld(lakePath: string, files: ReadonlyMap<string, string>): Promise<void> {
@@ -38,12 +41,10 @@ async function writeOld(lakePath: string, files: ReadonlyMap<string, string>): P
   }
 }
 
+const ids = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, index) => from + index);
+
 const eventsSql = (from: number, to: number, timestamp: (text: string) => string): string => {
-  const rows = Array.from({ length: to - from }, (_, index) => eventOf(from + index));
-  const values = rows.map(
-    ({ customer_id, event, amount, timestamp: at }) =>
-      `('${customer_id}', '${event}', ${amount}::DOUBLE, ${timestamp(`'${at}'`)})`,
-  );
+  const values = ids(from, to).map((id) => `('C${id}', 'login', ${amountOf(id)}::DOUBLE, ${timestamp(`'${timeOf(id)}'`)})`);
   return `SELECT * FROM (VALUES ${values.join(', ')}) t(customer_id, event, amount, timestamp)`;
 };
 const naive = (text: string): string => `CAST(CAST(${text} AS TIMESTAMPTZ) AS TIMESTAMP)::TIMESTAMP_NS`;
@@ -57,13 +58,18 @@ async function layOut() {
   const folder = await tempDir();
   const database = await testMysql();
   const kafka = await testKafka();
-  const topics = [await kafka.createTopic({ partitions: 2 }), await kafka.createTopic()] as const;
-  const [events, totals] = topics;
+  const events = await kafka.createTopic({ partitions: 2 });
+  const [totals, clicks] = [await kafka.createTopic(), await kafka.createTopic()];
   const setup = warehouseSetup({
     ...{ folder: folder.path, kafka, database },
     feeds: [
       streamFeed('events', events, {
         ...{ event_time: 'timestamp', start: 'group', schema: { fields: FIELDS } },
+        retention: { retention_days: 30, auto_delete: true },
+      }),
+      streamFeed('clicks', clicks, {
+        ...{ destination: 'data_warehouse', mysql_table: 'fact_clicks', event_time: 'at' },
+        schema: { fields: { page: 'VARCHAR(20)', at: 'TIMESTAMP' } },
         retention: { retention_days: 30, auto_delete: true },
       }),
       factFeed('totals', totals, {
@@ -100,7 +106,9 @@ async function layOut() {
         database,
         `insert into fact_totals (user_id, total, snapshot_date, snapshot_version) values ('${user}', 1.5, '${name.slice(0, 10)}', ${name.slice(11)})`,
       );
-  return { folder, database, kafka, setup, old, events, totals };
+  await rowsOf(database, 'create table fact_clicks (id int auto_increment primary key, page varchar(20), at timestamp null)');
+  await rowsOf(database, `insert into fact_clicks (page, at) values ('old', '${dayAgo(90)}'), ('old', '${dayAgo(3)}')`);
+  return { folder, database, kafka, setup, old, events, totals, clicks };
 }
 
 let scene: Awaited<ReturnType<typeof layOut>>;
@@ -116,7 +124,7 @@ afterAll(async () => {
 async function oldConsumer(): Promise<Consumer> {
   const { kafka, setup, events } = scene;
   await using sent = await record(kafka, events);
-  await sent.send(Array.from({ length: OLD }, (_, id) => ({ partition: id % 2, value: JSON.stringify(eventOf(id)) })));
+  await sent.send(Array.from({ length: OLD }, (_, id) => ({ partition: id % 2, value: eventOf(id) })));
   const consumer = kafka.consumer(setup.groupId);
   await consumer.connect();
   await consumer.subscribe({ topics: [events], fromBeginning: true });
@@ -155,12 +163,18 @@ const sha256 = (path: string): string =>
 /** What all events add up to, wherever their rows lie. */
 const SUMS = 'SELECT count(*), count(DISTINCT customer_id), sum(amount), min(timestamp), max(timestamp) FROM events';
 const sums = (ids: readonly number[]): string => {
-  const cents = ids.reduce((sum, id) => sum + id * 100 + 25, 0);
+  const cents = String(ids.reduce((sum, id) => sum + BigInt(amountOf(id).replace('.', '')), 0n));
   const times = ids.map(timeOf).sort();
   const at = (text: string | undefined): string => `${text?.replace('Z', '.000000Z')}`;
-  return [ids.length, ids.length, (cents / 100).toFixed(2), at(times[0]), at(times.at(-1))].join('\t');
+  return [ids.length, ids.length, `${cents.slice(0, -2)}.${cents.slice(-2)}`, at(times[0]), at(times.at(-1))].join('\t');
 };
-const ids = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, index) => from + index);
+
+/** Runs what an error prints. */
+async function altered({ code, stderr }: LakeResult): Promise<void> {
+  expect(code).toBe(1);
+  const [text = ''] = /(SET time_zone.*;\n)?ALTER TABLE[\s\S]*?;/.exec(stderr) ?? [];
+  for (const statement of text.split(';').filter((one) => one.trim() !== '')) await rowsOf(scene.database, statement);
+}
 
 describe('moving in', () => {
   test('while the old consumers still run, ingest says so and touches nothing', async () => {
@@ -173,9 +187,7 @@ describe('moving in', () => {
 
   test('a fact table of the old DDL is refused with one ALTER, after which its snapshots are shown and not touched', async () => {
     const refused = await lake('adopt', 'totals', '--dry-run');
-    expect(refused.code).toBe(1);
-    const alter = /ALTER TABLE[\s\S]*?;/.exec(refused.stderr)?.[0] ?? '';
-    await rowsOf(scene.database, alter);
+    await altered(refused);
     const plan = await lake('adopt', 'totals', '--dry-run', '--json');
     expect(shown(reportOf(plan)).sort()).toEqual(
       SNAPSHOTS.flatMap((name, index) => [`lake ${name} ${index + 2}`, `warehouse ${name} ${index + 2}`]).sort(),
@@ -203,7 +215,7 @@ describe('moving in', () => {
     const report = reportOf({ code, ...rest });
     expect(code).toBe(1);
     expect(shown(report)).toEqual([`lake ${dayAgo(90)} 20`, `lake ${dayAgo(5)} 20`, `lake ${dayAgo(3)} 20`]);
-    expect(report.refused).toMatchObject([{ reason: '1 values of amount (DOUBLE) are no DECIMAL(12,2)' }]);
+    expect(report.refused).toMatchObject([{ reason: '1 values of amount (DOUBLE) are no DECIMAL(30,2)' }]);
     expect([...scene.old.keys()].map((path) => [path, sha256(path)])).toEqual(before);
     expect(shown(reportOf(await lake('adopt', 'totals', '--json')))).toEqual([]);
     expect(await asked(SUMS)).toBe(sums(ids(0, OLD)));
@@ -212,9 +224,13 @@ describe('moving in', () => {
   test('ingest goes on where the old consumers ended, and old and new rows are one', async () => {
     const { kafka, events, totals, setup } = scene;
     await using sent = await record(kafka, events);
-    await sent.send(ids(OLD, OLD + NEW).map((id) => ({ partition: id % 2, value: JSON.stringify(eventOf(id)) })));
+    await sent.send(ids(OLD, OLD + NEW).map((id) => ({ partition: id % 2, value: eventOf(id) })));
     await using changes = await record(kafka, totals);
     await changes.send(['user0', 'user9'].map((user) => ({ key: user, value: JSON.stringify({ user_id: user, total: 2.5 }) })));
+    await altered(await lake('adopt', 'clicks', '--yes'));
+    expect(shown(reportOf(await lake('adopt', 'clicks', '--yes', '--json')))).toEqual([]);
+    await using seen = await record(kafka, scene.clicks);
+    await seen.send([{ value: JSON.stringify({ page: 'new', at: timeOf(50) }) }]);
     const { code, stderr } = await lake('ingest', '--until-caught-up');
     expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
     expect(await asked(SUMS)).toBe(sums(ids(0, OLD + NEW)));
@@ -259,10 +275,17 @@ describe('moving in', () => {
     const { code, stdout } = await lake('retention', '--json');
     const actions = (JSON.parse(stdout) as { actions: { target: string; what: string }[] }).actions;
     expect(code).toBe(0);
-    expect(actions.map(({ target, what }) => `${target} ${what}`)).toEqual([
-      `lake ${dayAgo(90)}`,
-      ...SNAPSHOTS.slice(0, 2).map((name) => `lake ${name}`),
-      ...SNAPSHOTS.slice(0, 2).map((name) => `warehouse ${name}`),
+    expect(actions.map(({ target, what }) => `${target} ${what.replace(/^before .*/, 'before …')}`).sort()).toEqual(
+      [
+        'warehouse before …',
+        `lake ${dayAgo(90)}`,
+        ...SNAPSHOTS.slice(0, 2).map((name) => `lake ${name}`),
+        ...SNAPSHOTS.slice(0, 2).map((name) => `warehouse ${name}`),
+      ].sort(),
+    );
+    expect((await rowsOf(scene.database, 'SELECT page FROM fact_clicks ORDER BY id')).map((row) => row['page'])).toEqual([
+      'old',
+      'new',
     ]);
     expect(await asked(SUMS)).toBe(sums(ids(20, OLD + NEW)));
     await verified();
