@@ -9,7 +9,9 @@ import { createReadiness, type Readiness } from '../ingest/readiness.ts';
 import { runPipelines } from '../ingest/run-pipelines.ts';
 import type { TargetName } from '../ingest/target.ts';
 import { type FeedsByTarget, WantedFeeds } from '../ingest/wanted-feeds.ts';
+import { accessOfFeeds, applyAccess, withAccess } from '../lake/access.ts';
 import { openLocalStore } from '../lake/local-store.ts';
+import type { ObjectStore } from '../lake/store.ts';
 import type { Feed } from '../model/feed.ts';
 import { startHttp } from '../service/http.ts';
 import { parseListen } from '../service/listen.ts';
@@ -51,13 +53,16 @@ async function run(context: CommandContext): Promise<ExitCode> {
   const readiness = createReadiness(targets, { nowMs: context.nowMs, isServed: listen !== null });
   await using _server = listen && (await startHttp({ listen, readiness, log }));
   const startedMs = context.nowMs();
+  const readers = createLakeReaders(config.feeds);
+  const store = withAccess(await openLocalStore({ root: config.lake.path, access: 'write' }), readers.of);
+  await readers.apply(store, feeds.lake);
   const wanted = new WantedFeeds(config.feeds, feeds, { mayChange: !flags.has('untilCaughtUp') });
-  using _watch = wanted.mayChange ? await watched(context, { config, wanted, readiness, mode, chosen }) : null;
+  using _watch = wanted.mayChange ? await watched(context, { config, wanted, readiness, mode, chosen, store, readers }) : null;
   const { results, failures } = await runPipelines({
     readiness,
     config,
     wanted,
-    store: await openLocalStore({ root: config.lake.path, access: 'write' }),
+    store,
     untilCaughtUp: flags.has('untilCaughtUp'),
     onGap,
     log,
@@ -92,18 +97,29 @@ type Watched = {
   readonly wanted: WantedFeeds;
   readonly readiness: Readiness;
   readonly mode: Mode;
+  readonly store: ObjectStore;
+  readonly readers: LakeReaders;
   /** Of --feed; those that the file no longer has are left out. */
   readonly chosen: readonly string[];
 };
 
 /** feeds.json may change while this runs; SIGHUP has it read again, and stopped feeds tried again. */
-async function watched(context: CommandContext, { config, wanted, readiness, mode, chosen }: Watched): Promise<Disposable> {
+async function watched(context: CommandContext, watched: Watched): Promise<Disposable> {
+  const { config, wanted, readiness, mode, chosen, store, readers } = watched;
   const watch = await watchConfig({
     config,
     readiness,
     log: context.log,
-    load: () => findConfigIssues({ path: context.configPath, env: context.env, overrides: context.overrides }),
+    load: () => {
+      const checked = findConfigIssues({ path: context.configPath, env: context.env, overrides: context.overrides });
+      accessOfFeeds(checked.config?.feeds ?? []);
+      return checked;
+    },
     take: ({ feeds }, retry) => {
+      readers.change(feeds);
+      readers.apply(store, feeds).catch((error: unknown) => {
+        context.log.error('permissions_refused', { reason: error instanceof Error ? error.message : String(error) });
+      });
       const read = feeds.filter(({ name, enabled }) => enabled && (chosen.length === 0 || chosen.includes(name)));
       wanted.change(feeds, byTarget(read, mode), retry);
     },
@@ -116,6 +132,26 @@ async function watched(context: CommandContext, { config, wanted, readiness, mod
     },
   };
 }
+
+/** Group and mode of the feeds' files, which change with feeds.json. */
+function createLakeReaders(feeds: readonly Feed[]) {
+  let access = accessOfFeeds(feeds);
+  return {
+    of: (feed: string) => access.get(feed) ?? null,
+    change: (now: readonly Feed[]): void => {
+      access = accessOfFeeds(now);
+    },
+    /** To what is there already. */
+    apply: async (store: ObjectStore, some: readonly Feed[]): Promise<void> => {
+      for (const { name } of some) {
+        const wanted = access.get(name);
+        if (wanted) await applyAccess(store, name, wanted);
+      }
+    },
+  };
+}
+
+type LakeReaders = ReturnType<typeof createLakeReaders>;
 
 const total = (messages: ReadonlyMap<string, number>): number => [...messages.values()].reduce((sum, count) => sum + count, 0);
 

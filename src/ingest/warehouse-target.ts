@@ -1,13 +1,16 @@
 // What a feed is in the warehouse: its fact table, made from the schema that its log in the lake has pinned.
 
 import type { Config } from '../config/config.ts';
+import { LakeError } from '../errors.ts';
 import type { LakeFeed } from '../lake/lake.ts';
+import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
 import type { AuditEntry } from '../warehouse/audit.ts';
 import type { Dialect } from '../warehouse/dialect.ts';
 import { type FactTable, factTable } from '../warehouse/fact-table.ts';
 import { type Patience, patiently } from '../warehouse/patience.ts';
 import { hasRows } from '../warehouse/positions.ts';
+import { grantReaders, recordGrantees } from '../warehouse/readers.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
 import { openWarehouseFeed } from '../warehouse/warehouse-feed.ts';
 import { pinnedFeed } from './feed-schema.ts';
@@ -45,12 +48,35 @@ export function warehouseTargets(options: {
         nowMs: patience.nowMs,
         patience,
         tell,
+        grant: (fact) => granted({ warehouse, feed, fact, log: patience.log, tell, signal }),
         signal,
       })),
       // Of the schema's log in the lake; nothing of the warehouse's own is left lying about.
       tidy: control.tidy,
     }),
   };
+}
+
+type Granting = {
+  readonly warehouse: Warehouse;
+  readonly feed: Feed;
+  readonly fact: FactTable;
+  readonly log: Log;
+  readonly tell: (entries: readonly AuditEntry[]) => void;
+  readonly signal: AbortSignal;
+};
+
+/** Who may not read yet is told, and keeps no row out; verify goes on telling it. */
+async function granted({ warehouse, feed, fact, log, tell, signal }: Granting): Promise<void> {
+  if (feed.permissions.mysqlReaders.length === 0) return;
+  try {
+    await grantReaders(warehouse, feed, fact, signal);
+    tell(await recordGrantees(warehouse, [feed], signal));
+  } catch (error) {
+    if (!(error instanceof LakeError)) throw error;
+    const { code, message: reason, todo } = error;
+    log.error('permissions_refused', { feed: feed.name, target: 'warehouse', code, reason, todo });
+  }
 }
 
 /** Asked before every batch, so the table is worked out once a schema. */

@@ -15,6 +15,7 @@ export const CHECKS = [
   'sealed',
   'topic',
   'adopted',
+  'permissions',
 ] as const;
 export type CheckName = (typeof CHECKS)[number];
 /** Of what the finding is; `both`: of the two targets beside each other. */

@@ -4,6 +4,7 @@
 import { connectAdmin, type KafkaAdmin } from '../broker/client.ts';
 import { connectPeek, type KafkaPeek } from '../broker/peek.ts';
 import type { Config } from '../config/config.ts';
+import { accessOfFeeds, withAccess } from '../lake/access.ts';
 import { openLocalStore } from '../lake/local-store.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Log } from '../log.ts';
@@ -61,7 +62,10 @@ export function openInstallation(surroundings: Surroundings): Installation {
       store ??= openLocalStore({ root: config.lake.path, access: 'read' });
       return store;
     },
-    lakeToChange: () => openLocalStore({ root: config.lake.path, access: 'write' }),
+    lakeToChange: async () => {
+      const access = accessOfFeeds(config.feeds);
+      return withAccess(await openLocalStore({ root: config.lake.path, access: 'write' }), (feed) => access.get(feed) ?? null);
+    },
     kafka: async () => (await kafka.get()).admin,
     peek: async () => (await peek.get()).peek,
     warehouse: warehouse.get,

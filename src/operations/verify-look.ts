@@ -4,13 +4,15 @@
 import { clusterId, groupOffsets, topicBounds, topicMissing, topicNames } from '../broker/watermarks.ts';
 import type { Connection } from '../duckdb/connection.ts';
 import type { KeyColumn } from '../duckdb/snapshot-checksum.ts';
-import type { LakeError } from '../errors.ts';
+import { LakeError } from '../errors.ts';
 import { pinnedFeed, pinnedFields } from '../ingest/feed-schema.ts';
 import type { TargetName } from '../ingest/target.ts';
+import { accessOfFeeds, applyAccess } from '../lake/access.ts';
 import type { WholeLog } from '../lake/read-whole-log.ts';
+import type { ObjectStore } from '../lake/store.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
-import type { CheckResult } from '../model/findings.ts';
+import type { CheckResult, Finding } from '../model/findings.ts';
 import type { RangeCounts } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
 import { factTable } from '../warehouse/fact-table.ts';
@@ -83,7 +85,7 @@ async function lookAtLake(installation: Installation, feed: Feed, half: Half): P
     found.checks.push(...results.filter(({ check }) => check === 'log'));
     return log;
   }
-  found.checks.push(...results);
+  found.checks.push(...results, ...(await checkAccess(store, feed)));
   found.totals = { ...found.totals, lake: totalsOf(state.positions) };
   await addKafkaCheck(installation, feed, { ...half, target: 'lake', ...positionsOf(state) });
   if (!deep) return log;
@@ -95,6 +97,25 @@ async function lookAtLake(installation: Installation, feed: Feed, half: Half): P
   if (compared) found.checks.push(compared);
   if (feed.type === 'table') found.checks.push(await verifySealedInLake(inside, keyOf(feed, state)));
   return log;
+}
+
+/** Group and mode of what lies there, where the feed asks for any. */
+async function checkAccess(store: ObjectStore, feed: Feed): Promise<CheckResult[]> {
+  const { lakeGroup, lakeMode } = feed.permissions;
+  const detail = [lakeGroup, lakeMode].filter((one) => one !== null).join(' ');
+  if (detail === '') return [];
+  const result = (findings: Finding[]): CheckResult[] => [{ check: 'permissions', target: 'lake', findings, notes: [], detail }];
+  try {
+    const access = accessOfFeeds([feed]).get(feed.name);
+    const wrong = access ? await applyAccess(store, feed.name, access, true) : [];
+    const [first] = wrong;
+    if (first === undefined) return result([]);
+    const what = `${wrong.length} files and folders of the feed have not the group and mode of feeds.json, the first is ${first}`;
+    return result([{ place: first, kind: 'permissions', what, todo: 'set them:  lake feeds sync --yes' }]);
+  } catch (error) {
+    if (!(error instanceof LakeError)) throw error;
+    return result([{ place: feed.name, kind: 'permissions', what: error.message, todo: error.todo }]);
+  }
 }
 
 type OtherHalf = Half & { readonly log: WholeLog; readonly server: Warehouse };

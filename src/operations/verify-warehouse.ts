@@ -19,6 +19,7 @@ import {
   rowsBySnapshot,
 } from '../warehouse/inspect.ts';
 import { isOutgrown, selectPositions, stateOf } from '../warehouse/positions.ts';
+import { lostGrants, missingGrantees } from '../warehouse/readers.ts';
 import { type GovernanceValues, policyValues, registryValues } from '../warehouse/registry.ts';
 import { tableDrift } from '../warehouse/setup-table.ts';
 import type { Row, Warehouse } from '../warehouse/warehouse.ts';
@@ -41,7 +42,13 @@ export async function readPositions({ warehouse, feed, signal }: WarehouseLook) 
 }
 
 export async function verifyWarehouse(look: WarehouseLook): Promise<readonly CheckResult[]> {
-  return [...(await checkRows(look)), await checkColumns(look), await checkRegistry(look), ...(await checkAdopted(look))];
+  return [
+    ...(await checkRows(look)),
+    await checkColumns(look),
+    ...(await checkReaders(look)),
+    await checkRegistry(look),
+    ...(await checkAdopted(look)),
+  ];
 }
 
 /** A pipeline that commits all the time leaves no moment in between; then the last look is told as it is. */
@@ -178,6 +185,28 @@ async function checkColumns({ warehouse, fact, schemaVersion, signal }: Warehous
     if (!(error instanceof LakeError) || error.code !== 'warehouse_table_differs') throw error;
     return result([{ place: fact.name, kind: 'differs', what: error.message, todo: error.todo }], fact.name);
   }
+}
+
+/** Whom feed_permissions names, and, where lake may see it, what the server says of them. */
+async function checkReaders({ warehouse, feed, fact, signal }: WarehouseLook): Promise<CheckResult[]> {
+  if (feed.permissions.mysqlReaders.length === 0 || fact === null) return [];
+  const missing = await missingGrantees(warehouse, [feed], signal);
+  const lost = missing.length > 0 ? [] : await lostGrants(warehouse, feed, fact, signal);
+  const todo = 'grant it:  lake feeds sync --yes  or start lake ingest again';
+  const findings = [
+    ...missing.map(({ grantee }) => ({
+      ...{
+        place: 'feed_permissions',
+        kind: 'permissions',
+        what: `${grantee} was not given the right to read ${fact.name}`,
+        todo,
+      },
+    })),
+    ...lost.map((account) => ({
+      ...{ place: fact.name, kind: 'permissions', what: `${account} has no right to read ${fact.name} any more`, todo },
+    })),
+  ];
+  return [{ check: 'permissions', target: 'warehouse', findings, notes: [], detail: feed.permissions.mysqlReaders.join(', ') }];
 }
 
 async function checkRegistry({ warehouse, feed, signal }: WarehouseLook): Promise<CheckResult> {

@@ -16,6 +16,7 @@ export type AuditAction =
   | 'policy_registered'
   | 'feed_synced'
   | 'feed_imported'
+  | 'permission_granted'
   | 'schema_pinned'
   | 'snapshot_opened'
   | 'snapshot_sealed'

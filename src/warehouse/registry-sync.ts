@@ -11,9 +11,12 @@ import type { Row, SqlScalar, Warehouse } from './warehouse.ts';
 
 export type SyncTable = 'feed_registry' | 'data_retention_policies';
 
+/** Of permissions: whom feed_permissions does not name yet, and files of the lake that are not the group's. */
+export type SyncPlace = SyncTable | 'feed_permissions' | 'lake';
+
 /** `columns`: null where there is no row yet. */
 export type RowChange = {
-  readonly table: SyncTable;
+  readonly table: SyncPlace;
   readonly feed: string;
   readonly performedBy: number;
   readonly columns:
@@ -86,7 +89,7 @@ export function performSync(
       await lockSetup(tx, dialect);
       const done: AuditEntry[] = [];
       for (const { table, feed, columns, performedBy } of changes) {
-        if (columns === null) continue;
+        if (columns === null || table === 'feed_permissions' || table === 'lake') continue;
         const sets = columns.map(({ name }) => `${dialect.name(name)} = ?`).join(', ');
         const values: SqlScalar[] = [...columns.map(({ to }) => to), feed];
         await tx.change({ text: `UPDATE ${table} SET ${sets}${dialect.touch} WHERE feed_name = ?`, values });

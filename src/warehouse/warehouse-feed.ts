@@ -74,6 +74,8 @@ export type WarehouseFeedOptions = PositionsOf & {
   readonly patience: Omit<Patience, 'feed'>;
   /** What was done and is audited. */
   readonly tell: (entries: readonly AuditEntry[]) => void;
+  /** Lets others read the tables that are ready. */
+  readonly grant?: (fact: FactTable) => Promise<void>;
   readonly signal: AbortSignal;
 };
 
@@ -255,6 +257,7 @@ function preparation(options: WarehouseFeedOptions, { commits, surely }: { commi
       if (hasRows(commits.state()) && (await readTable(warehouse, fact.name, signal)) === null) throw tableGone(fact);
       const mayWiden = await isOutgrown(warehouse, options.feed, schemaVersion, signal);
       tell(await setUpFactTable(warehouse, fact, signal, { mayWiden }));
+      await options.grant?.(fact);
       await warehouse.run(raiseSchemaVersion(options, schemaVersion), signal);
     };
     await surely(ready, signal, `table ${fact.name} cannot be made ready`);
