@@ -73,6 +73,14 @@ export function splitByUtf8(chunk: Chunk): { valid: Chunk | null; invalid: DeadL
   return { valid: kept.length === 0 ? null : pick(chunk, kept, keptValues, keyTexts), invalid };
 }
 
+/** The messages at these ascending indexes, in their order. */
+export function pickMessages(chunk: Chunk, kept: readonly number[]): Chunk {
+  const values = Buffer.from(chunk.values.buffer, chunk.values.byteOffset, chunk.values.byteLength);
+  const texts = splitBytes(values);
+  const keptValues = kept.map((index) => texts[index] ?? Buffer.alloc(0));
+  return pick(chunk, kept, keptValues, chunk.keys ? splitBytes(Buffer.from(chunk.keys.bytes)) : null);
+}
+
 function pick(chunk: Chunk, kept: readonly number[], values: readonly Buffer[], keyTexts: readonly Buffer[] | null): Chunk {
   const headers = new Map<number, string>();
   kept.forEach((index, to) => {

@@ -61,6 +61,21 @@ export function messagesSql(keys: 'text' | 'hex' | null): string {
   return `CREATE OR REPLACE TEMP TABLE ${MESSAGES_TABLE} AS SELECT unnest(string_split(decode($1::BLOB), chr(30))) AS _v${key}`;
 }
 
+/** Takes in the rows of a scan, `from`: the columns of scan.ts. */
+export function scanInsertSql(
+  shape: RowShape,
+  rows: string,
+  { from, isHex }: { readonly from: string; readonly isHex: boolean },
+): string {
+  const values = shape.values.map(({ type }, index) => {
+    if (type === 'extra') return 'NULL::JSON';
+    return type.kind === 'json' ? `_c${index}::JSON` : `_c${index}`;
+  });
+  const time = kafkaTime(shape.isTable ? '_effective_ms' : '_ms');
+  return `INSERT INTO ${rows} SELECT ${rowColumns(shape, values, isHex ? 'unhex(_raw_key)' : '_raw_key')}
+    FROM (SELECT *, ${time} AS _time, NULL::VARCHAR AS _headers FROM ${from})`;
+}
+
 export type FastInsert = {
   readonly rows: string;
   readonly keys: 'text' | 'hex' | null;

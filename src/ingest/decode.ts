@@ -1,4 +1,5 @@
-// Messages become rows, exactly. DuckDB decodes the common rows; whatever it is not sure about is decided by model/convert.
+// Messages become rows, exactly. A scan takes the plain ones, DuckDB the common ones of those that are left; whatever neither is sure
+// about is decided by model/convert.
 // Invariant: every message of a chunk ends as exactly one staged row or exactly one dead letter, or the whole chunk fails.
 import { type ColumnValues, type Connection, fillTempTable, query, run, runWithBytes } from '../duckdb/connection.ts';
 import { quoteName } from '../duckdb/sql.ts';
@@ -11,11 +12,13 @@ import type { Feed } from '../model/feed.ts';
 import { isKafkaTime, wrongTime } from '../model/kafka-time.ts';
 import type { DeadLetter, DecodedRow } from '../model/memory-batch.ts';
 import type { Chunk } from './chunk.ts';
+import { pickMessages } from './chunk-bytes.ts';
 import { type ChunkMessage, messagesAt, unknownNames } from './chunk-read.ts';
 import { appendDeadLetters, appendDecoded } from './decode-exact.ts';
 import { type FastPlan, fastPlan } from './decode-fast.ts';
 import * as sql from './decode-sql.ts';
 import { mayBeHostile } from './hostile-text.ts';
+import { runOverScan, type ScanPlan, scanPlan } from './scan.ts';
 import { type TombstonePlan, tombstonePlan } from './tombstones.ts';
 
 export type DecodePlan = {
@@ -26,7 +29,9 @@ export type DecodePlan = {
   readonly schemaVersion: number;
   readonly message: MessagePlan;
   readonly shape: sql.RowShape;
-  /** null: nothing of this feed is worth asking DuckDB for; every message is decoded exactly. */
+  /** null: this feed has fields that a scan does not read. */
+  readonly scan: ScanPlan | null;
+  /** null: nothing of this feed is worth asking DuckDB for. */
   readonly fast: FastPlan | null;
   readonly names: 'sample' | 'all';
   /** Of a table: how its tombstones are decoded. */
@@ -46,7 +51,8 @@ export type StagedTables = StagedBatch['tables'];
 
 export type Decoded = {
   readonly rows: number;
-  /** How many of the rows DuckDB decoded on its own. */
+  /** How many of the rows came from a scan, and how many DuckDB decoded on its own. */
+  readonly scannedRows: number;
   readonly fastRows: number;
   /** Why DuckDB could not decode any message of this chunk; null as a rule. Nothing is lost, but it is slow: worth a warning. */
   readonly fastError: string | null;
@@ -83,6 +89,7 @@ export function decodePlan(feed: Feed, options: PlanOptions): DecodePlan {
       eventTime: event ? { column: event.name, isDate: event.type.kind === 'date' } : null,
       timezone: options.timezone,
     },
+    scan: scanPlan(message),
     fast: fastPlan(message),
     tombstones: feed.type === 'table' ? tombstonePlan(feed, message, options.timezone) : null,
   };
@@ -106,14 +113,15 @@ export async function decodeChunk(
   chunk: Chunk,
   tables: StagedTables,
 ): Promise<Decoded> {
-  if (chunk.count === 0) return { rows: 0, fastRows: 0, fastError: null, deadLetters: new Map(), drift: [] };
-  const { left, fastError } = plan.fast
-    ? await decodeFast(connection, { ...plan, fast: plan.fast }, chunk, tables)
-    : { left: allOf(chunk), fastError: null };
-  const fastRows = chunk.count - left.length;
-  let rows = fastRows;
+  if (chunk.count === 0) return { rows: 0, scannedRows: 0, fastRows: 0, fastError: null, deadLetters: new Map(), drift: [] };
+  const scanned = await decodeScanned(connection, plan, chunk, tables);
+  const { rest } = scanned;
+  const scannedRows = chunk.count - (rest?.count ?? 0);
+  const { left, fastError } = rest ? await decodeRest(connection, plan, rest, tables) : { left: [], fastError: null };
+  const fastRows = (rest?.count ?? 0) - left.length;
+  let rows = scannedRows + fastRows;
   const deadLetters = new Map<number, number>();
-  for (const group of messagesAt(chunk, left)) {
+  for (const group of rest ? messagesAt(rest, left) : []) {
     const { decoded, letters } = decodeExactly(plan, group);
     await appendDecoded(connection, plan.shape, tables.rows, decoded);
     await appendDeadLetters(connection, plan, tables, letters);
@@ -122,7 +130,46 @@ export async function decodeChunk(
   }
   const refused = [...deadLetters.values()].reduce((sum, count) => sum + count, 0);
   assert(rows + refused === chunk.count, `${chunk.count} messages became ${rows} rows and ${refused} dead letters`);
-  return { rows, fastRows, fastError, deadLetters, drift: unknownNames(chunk, plan.message.known, plan.names) };
+  const drift = unknownNames(chunk, plan.message.known, plan.names);
+  return { rows, scannedRows, fastRows, fastError: scanned.error ?? fastError, deadLetters, drift };
+}
+
+/** Takes in what a scan is sure about, and gives the other messages. A value that makes the statement itself fail must not stop
+ *  the feed: then all of the chunk is left. */
+async function decodeScanned(
+  connection: Connection,
+  plan: DecodePlan,
+  chunk: Chunk,
+  tables: StagedTables,
+): Promise<{ rest: Chunk | null; error: string | null }> {
+  // Texts of headers are no bytes of the chunk.
+  if (!plan.scan || (plan.shape.headers && chunk.headers)) return { rest: chunk, error: null };
+  const isHex = chunk.keys?.encoding === 'hex';
+  try {
+    const left = await runOverScan(connection, { plan: plan.scan, chunk }, (from) =>
+      sql.scanInsertSql(plan.shape, tables.rows, { from, isHex }),
+    );
+    if (left.length === 0) return { rest: null, error: null };
+    return { rest: left.length === chunk.count ? chunk : pickMessages(chunk, left), error: null };
+  } catch (error) {
+    if (error instanceof LakeError && error.code === 'engine_failed') return { rest: chunk, error: error.message };
+    throw error;
+  }
+}
+
+/** Few messages are decoded exactly in less time than DuckDB takes for its statements. */
+const EXACT_MESSAGES_MAX = 200;
+
+/** Takes in what DuckDB is sure about, and gives the indexes of the other messages. */
+function decodeRest(
+  connection: Connection,
+  plan: DecodePlan,
+  rest: Chunk,
+  tables: StagedTables,
+): Promise<{ left: number[]; fastError: string | null }> {
+  const isWorthIt = plan.fast && (!plan.scan || rest.count > EXACT_MESSAGES_MAX);
+  if (plan.fast && isWorthIt) return decodeFast(connection, { ...plan, fast: plan.fast }, rest, tables);
+  return Promise.resolve({ left: allOf(rest), fastError: null });
 }
 
 export const allOf = (chunk: Chunk): number[] => Array.from({ length: chunk.count }, (_, index) => index);

@@ -80,14 +80,14 @@ export type Outcome = { readonly row: readonly (string | null)[] } | { readonly 
 
 let tables = 0;
 
-/** What became of each message, as text; also how many DuckDB took in alone. */
+/** What became of each message, as text; also how many a scan and DuckDB took in. */
 export async function outcomes(
   connection: Connection,
   plan: DecodePlan,
   chunk: Chunk,
-): Promise<{ outcomes: Outcome[]; fastRows: number }> {
+): Promise<{ outcomes: Outcome[]; scannedRows: number; fastRows: number }> {
   const staged = await createStagedTables(connection, plan, `t${tables++}`);
-  const { fastRows, fastError } = await decodeChunk(connection, plan, chunk, staged);
+  const { scannedRows, fastRows, fastError } = await decodeChunk(connection, plan, chunk, staged);
   if (fastError !== null) throw new Error(`the fast path failed: ${fastError}`);
   const names = plan.columns.map(({ name }) => name).filter((name) => name !== 'kafka_offset');
   const texts = names.map((name, index) => `${quoteName(name)}::VARCHAR AS c${index}`).join(', ');
@@ -100,7 +100,7 @@ export async function outcomes(
     found.set(Number(letter['kafka_offset']), { field: textOrNull(letter['field']), reason });
   }
   const all = Array.from({ length: chunk.count }, (_, index) => found.get(index));
-  return { fastRows, outcomes: all.map((one) => one ?? { field: null, reason: 'LOST' }) };
+  return { scannedRows, fastRows, outcomes: all.map((one) => one ?? { field: null, reason: 'LOST' }) };
 }
 
 const textOrNull = (value: unknown): string | null => (value === null || value === undefined ? null : String(value));

@@ -1,4 +1,5 @@
-// Every trap of the hostile table, through DuckDB's fast path, through the exact decoder inside DuckDB, and through the pure one.
+// Every trap of the hostile table, through the scan and DuckDB's fast path, through that path alone, through the exact decoder inside
+// DuckDB, and through the pure one.
 import { afterAll, describe, expect, test } from 'bun:test';
 import { openDatabase, query } from '../../src/duckdb/connection.ts';
 import { createStagedTables, decodeChunk, decodePlan } from '../../src/ingest/decode.ts';
@@ -23,15 +24,18 @@ describe('hostile values', () => {
       const chunk = chunkOf(['{"x":null}', messageOf(one), '{"x":null}']);
       const pure = decodeMessage(messageOf(one), plan.message);
       const fast = (await outcomes(connection, plan, chunk)).outcomes[1];
-      const exact = (await outcomes(connection, { ...plan, fast: null }, chunk)).outcomes[1];
+      const unscanned = (await outcomes(connection, { ...plan, scan: null }, chunk)).outcomes[1];
+      const exact = (await outcomes(connection, { ...plan, scan: null, fast: null }, chunk)).outcomes[1];
       if ('is' in one) {
         expect(pure.kind).toBe('row');
         expect(fast && 'row' in fast ? fast.row[0] : fast).toBe(one.is);
+        expect(unscanned).toEqual(fast);
         expect(exact).toEqual(fast);
       } else {
         const letter = { field: one.fieldless ? null : 'x', reason: one.refused };
         expect(pure).toEqual({ kind: 'refused', ...letter });
         expect(fast).toEqual(letter);
+        expect(unscanned).toEqual(letter);
         expect(exact).toEqual(letter);
       }
     });
@@ -83,7 +87,7 @@ test('takes ordinary nested rows in without the exact decoder, in column order, 
       ],
     },
   ]);
-  expect((await outcomes(connection, { ...plan, fast: null }, chunk)).outcomes).toEqual(found.outcomes);
+  expect((await outcomes(connection, { ...plan, scan: null, fast: null }, chunk)).outcomes).toEqual(found.outcomes);
 });
 
 test('long numbers take the slower path only where a digit could be lost', async () => {
@@ -100,7 +104,14 @@ test('long numbers take the slower path only where a digit could be lost', async
     plan,
     chunkOf([`${message}12}`, `${message}12.5}`, `${message}12.500000000000000001}`]),
   );
-  expect(found.fastRows).toBe(1);
+  expect(found.scannedRows).toBe(2);
+  const unscanned = await outcomes(
+    connection,
+    { ...plan, scan: null },
+    chunkOf([`${message}12}`, `${message}12.5}`, `${message}12.500000000000000001}`]),
+  );
+  expect(unscanned.fastRows).toBe(1);
+  expect(unscanned.outcomes).toEqual(found.outcomes);
   expect(found.outcomes).toMatchObject([
     { row: { 1: '13.404953999999998', 2: '1234567890123456', 3: '12.00' } },
     { row: { 1: '13.404953999999998', 2: '1234567890123456', 3: '12.50' } },
@@ -148,7 +159,7 @@ test('reads the key of a table from the Kafka key: bare, quoted, as an object; a
     (
       await outcomes(
         connection,
-        { ...plan, fast: null },
+        { ...plan, scan: null, fast: null },
         chunkOf(
           keys.map(() => '{"n":1}'),
           { keys },
@@ -164,7 +175,7 @@ test('keeps keys that are not text, byte for byte', async () => {
   const keys = { bytes: Buffer.from('kff00\x1ek1e\x1e'), encoding: 'hex' } as const;
   const staged = await createStagedTables(connection, plan, 'hex');
   const decoded = await decodeChunk(connection, plan, { ...chunk, keys }, staged);
-  expect(decoded).toMatchObject({ rows: 2, fastRows: 1, deadLetters: new Map([[0, 1]]) });
+  expect(decoded).toMatchObject({ rows: 2, scannedRows: 1, deadLetters: new Map([[0, 1]]) });
   const rows = await query(connection, `SELECT hex(kafka_key) AS key FROM ${staged.rows} ORDER BY kafka_offset`);
   expect(rows).toEqual([{ key: 'FF00' }, { key: '1E' }]);
 });
@@ -241,7 +252,7 @@ test('refuses a chunk whose values and coordinates do not match, before anything
   const plan = decodePlan(feedOf([field('n', { kind: 'bigint' })]), options);
   const staged = await createStagedTables(connection, plan, 'mismatch');
   const chunk = { ...chunkOf(['{"n":1}', '{"n":2}']), values: Buffer.from('{"n":1}\x1e{"n":\x1e2}') };
-  expect(decodeChunk(connection, plan, chunk, staged)).rejects.toThrow('a chunk of 2 messages holds 3 values');
+  expect(decodeChunk(connection, plan, chunk, staged)).rejects.toThrow('2 messages hold other values');
   expect(await decodeChunk(connection, plan, chunkOf([]), staged)).toMatchObject({ rows: 0, drift: [] });
 });
 

@@ -172,7 +172,7 @@ describe('a batch', () => {
 
   test('is decoded exactly, and says so, when DuckDB cannot take a chunk', async () => {
     const fast = { levels: [], values: ["error('too deep')", 'NULL'], conditions: [] };
-    await using bench = await openStage(() => ({ inForce: () => ({ ...inForce, plan: { ...inForce.plan, fast } }) }));
+    await using bench = await openStage(() => ({ inForce: () => ({ ...inForce, plan: { ...inForce.plan, scan: null, fast } }) }));
     await bench.take([order(0), order(1)]);
     expect(await bench.ids((await bench.closed()).tables.rows)).toEqual([0, 1]);
     expect(bench.told.slowed).toEqual([expect.stringContaining('too deep')]);
