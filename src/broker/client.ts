@@ -36,7 +36,6 @@ export type KafkaAdmin = Pick<
   | 'fetchTopicOffsets'
   | 'fetchTopicOffsetsByTimestamp'
   | 'fetchOffsets'
-  | 'setOffsets'
   | 'describeCluster'
   | 'describeConfigs'
   | 'describeGroups'
@@ -70,7 +69,6 @@ export async function connectAdmin(
     fetchTopicOffsets: (topic) => asked(current.fetchTopicOffsets(topic)),
     fetchTopicOffsetsByTimestamp: (topic, ms) => asked(current.fetchTopicOffsetsByTimestamp(topic, ms)),
     fetchOffsets: (options) => asked(current.fetchOffsets(options)),
-    setOffsets: (options) => asked(current.setOffsets(options)),
     describeCluster: () => asked(current.describeCluster()),
     describeConfigs: (options) => asked(current.describeConfigs(options)),
     describeGroups: (groupIds) => asked(current.describeGroups(groupIds)),

@@ -1,5 +1,5 @@
 // The cluster object inside kafkajs, for the questions that its own clients do not ask: the high watermark beside the last stable
-// offset, and a fetch at a chosen offset without a group. It is what a kafkajs client is made of, behind a symbol and without types.
+// offset, a fetch at a chosen offset without a group, and the offsets of a group that nobody is in. It is what a kafkajs client is made of, behind a symbol and without types.
 // Invariant: only what is named here is used, and a kafkajs that lacks it is told as our bug, not met half-way.
 
 import type { Kafka } from 'kafkajs';
@@ -29,9 +29,23 @@ export type Cluster = {
     readonly { readonly topic: string; readonly partitions: readonly { readonly partition: number; readonly offset: string }[] }[]
   >;
   findBroker(leader: { readonly nodeId: string }): Promise<Broker>;
+  findGroupCoordinator(group: { readonly groupId: string }): Promise<Broker>;
 };
 
+/** Of whoever is no member of the group. */
+export const NO_MEMBER = { groupGenerationId: -1, memberId: '' } as const;
+
 type Broker = {
+  /** Refused while the group has members. */
+  offsetCommit(
+    request: typeof NO_MEMBER & {
+      readonly groupId: string;
+      readonly topics: readonly {
+        readonly topic: string;
+        readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
+      }[];
+    },
+  ): Promise<unknown>;
   fetch(request: {
     readonly isolationLevel: number;
     readonly maxWaitTime: number;

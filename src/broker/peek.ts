@@ -6,7 +6,7 @@ import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type Offset, toOffset } from '../model/offsets.ts';
 import { createKafka, isPassing, kafkaError, typeOf } from './client.ts';
-import { type Cluster, clusterOf, READ_COMMITTED, READ_UNCOMMITTED } from './cluster.ts';
+import { type Cluster, clusterOf, NO_MEMBER, READ_COMMITTED, READ_UNCOMMITTED } from './cluster.ts';
 import type { Fetched } from './fetch-response.ts';
 import { createFetchTap, type FetchTap } from './fetch-tap.ts';
 import { readRecords } from './record-batch.ts';
@@ -35,7 +35,11 @@ export type KafkaPeek = {
    * `take` answers, and false ends the reading.
    */
   read(stretch: Stretch, take: (fetched: Fetched, at: Offset) => Promise<boolean>): Promise<Read>;
+  /** Of a group that nobody is a member of. false: somebody is, or it was refused. */
+  setGroupOffsets(group: GroupOffsets): Promise<boolean>;
 };
+
+export type GroupOffsets = { readonly groupId: string; readonly topic: string; readonly offsets: ReadonlyMap<number, Offset> };
 
 export type MessageAt = { readonly topic: string; readonly partition: number; readonly offset: Offset };
 
@@ -84,6 +88,7 @@ export async function connectPeek(config: KafkaConfig, log: Log): Promise<{ peek
     firstMessageMs: (stretch) => inTurn(() => asked(stretch.topic, () => firstMessageMs(cluster, tap, stretch))),
     messageAt: (at) => inTurn(() => asked(at.topic, () => messageAt(cluster, tap, at))),
     read: (stretch, take) => inTurn(() => readOn(cluster, tap, stretch, { asked, take })),
+    setGroupOffsets: (group) => inTurn(() => setGroupOffsets(cluster, group)),
   };
   return { peek, [Symbol.asyncDispose]: () => cluster.disconnect() };
 }
@@ -99,6 +104,17 @@ async function readOn(cluster: Cluster, tap: FetchTap, stretch: Stretch, { asked
     return goesOn;
   };
   return asked(stretch.topic, () => readStretch(cluster, tap, { ...stretch, from }, taking, Number.POSITIVE_INFINITY));
+}
+
+async function setGroupOffsets(cluster: Cluster, { groupId, topic, offsets }: GroupOffsets): Promise<boolean> {
+  const partitions = [...offsets].map(([partition, offset]) => ({ partition, offset: String(offset) }));
+  try {
+    const broker = await cluster.findGroupCoordinator({ groupId });
+    await broker.offsetCommit({ ...NO_MEMBER, groupId, topics: [{ topic, partitions }] });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function highWatermarks(cluster: Cluster, topic: string): Promise<ReadonlyMap<number, Offset>> {

@@ -54,20 +54,6 @@ export async function groupOffsets(
   }
 }
 
-/** Of a group that nobody is a member of. false: somebody is, or it was refused. */
-export async function setGroupOffsets(
-  admin: KafkaAdmin,
-  { groupId, topic, offsets }: { groupId: string; topic: string; offsets: ReadonlyMap<number, Offset> },
-): Promise<boolean> {
-  const partitions = [...offsets].map(([partition, offset]) => ({ partition, offset: String(offset) }));
-  try {
-    await admin.setOffsets({ groupId, topic, partitions });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Kafka's id of the cluster. */
 export async function clusterId(admin: KafkaAdmin, config: KafkaConfig): Promise<string> {
   try {

@@ -44,11 +44,14 @@ async function run(context: CommandContext): Promise<ExitCode> {
     context.print(rewindReport(plan, { dryRun }));
     return EXIT.done;
   }
-  if (!flags.has('yes') && !(await isWanted(context, plan))) {
+  const isAsked = !flags.has('yes');
+  if (isAsked && !(await isWanted(context, plan))) {
     context.say('nothing was changed\n');
     return EXIT.no;
   }
-  context.print(rewindReport(await performRewinds(installation, plan), { dryRun }));
+  const done = await performRewinds(installation, plan);
+  if (isAsked) context.say('done: ingest reads it again, now if it runs, else when it starts\n');
+  else context.print(rewindReport(done, { dryRun }));
   return EXIT.done;
 }
 

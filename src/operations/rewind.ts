@@ -1,7 +1,7 @@
 // lake rewind: takes what a feed has from an offset on out of its targets, so that it is read again (PROTOCOL M4). Lake and warehouse are
 // rewound one after the other, each by itself. Invariant: nothing is taken out that Kafka does not have any more, or has another message of.
 
-import { clusterId, groupOffsets, offsetsAt, setGroupOffsets, type TopicBounds, topicBounds } from '../broker/watermarks.ts';
+import { clusterId, groupOffsets, offsetsAt, type TopicBounds, topicBounds } from '../broker/watermarks.ts';
 import { LakeError } from '../errors.ts';
 import { hashOf } from '../ingest/last-message.ts';
 import { readFeedState } from '../lake/read-log.ts';
@@ -109,20 +109,16 @@ async function checkLast(
 
 /** An ingest that runs does it itself. What stays ahead is put right when the next one starts. */
 async function leadGroupBack(
-  { config, kafka, log }: Installation,
+  { config, kafka, peek, log }: Installation,
   { name, topic }: Feed,
   { target, kind, partitions }: RewoundTarget,
 ) {
   if (kind === 'rebuild' || partitions.length === 0) return;
   const groupId = target === 'lake' ? config.kafka.groupId : config.kafka.warehouseGroupId;
-  const admin = await kafka();
-  const known = await groupOffsets(admin, config.kafka, { groupId, topic });
+  const known = await groupOffsets(await kafka(), config.kafka, { groupId, topic });
   const back = partitions.filter(({ partition, to }) => (known.get(partition) ?? to) > to);
   if (back.length === 0) return;
-  const isDone = await setGroupOffsets(admin, {
-    groupId,
-    topic,
-    offsets: new Map(back.map(({ partition, to }) => [partition, to])),
-  });
+  const offsets = new Map(back.map(({ partition, to }) => [partition, to]));
+  const isDone = await (await peek()).setGroupOffsets({ groupId, topic, offsets });
   if (!isDone) log.debug('group_offsets_kept', { feed: name, target, topic, group: groupId });
 }
