@@ -8,11 +8,11 @@ import { LakeError } from '../errors.ts';
 import type { Audit } from '../lake/audit.ts';
 import { openLakeFeed } from '../lake/lake.ts';
 import { openLake } from '../lake/lake-identity.ts';
+import { openSpillFolder } from '../lake/spill-folder.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
 import type { Pace } from '../model/pace.ts';
-import { ENGINE_FOLDER } from '../model/paths.ts';
 import { Changes } from './changes.ts';
 import { collectEvery, DECODERS, GARBAGE_BYTES, openEngine, workPool, workQueue } from './engine.ts';
 import { FEED_ERRORS, stoppedError } from './feed-errors.ts';
@@ -70,7 +70,8 @@ export async function runTarget(options: IngestOptions): Promise<PipelineResult>
   const cluster = await clusterId(broker.admin, config.kafka);
   // A full batch that is written, and half of one that fills meanwhile.
   const stagedBytesMax = 1.5 * config.batch.batchBytes * targets.growth.bytes;
-  await using database = await openEngine(store.localPath(`${ENGINE_FOLDER}/spill-${options.newId()}`), stagedBytesMax);
+  await using spill = await openSpillFolder(store, options);
+  await using database = await openEngine(spill.path, stagedBytesMax);
   const decode = await workPool(database, DECODERS);
   const flush = await workQueue(database);
   const changes = new Changes();

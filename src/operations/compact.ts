@@ -9,12 +9,12 @@ import { openAudit } from '../lake/audit.ts';
 import { writeCompacted } from '../lake/compact.ts';
 import { type FeedWriter, openFeedWriter } from '../lake/feed-writer.ts';
 import { readEntry, readFeedState } from '../lake/read-log.ts';
+import { openSpillFolder } from '../lake/spill-folder.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import { lineageColumns, valueColumns } from '../model/columns.ts';
 import { type CompactionFacts, type CompactionGroup, planCompaction, youngFiles } from '../model/compaction.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
-import { ENGINE_FOLDER } from '../model/paths.ts';
 import { auditStatement } from '../warehouse/audit.ts';
 import type { Installation } from './installation.ts';
 
@@ -88,11 +88,8 @@ async function compactFeed(installation: Installation, feed: Feed, work: Work): 
   const of = { store, feed: feed.name, topic: null, clusterId: null, compression: config.lake.compression, nowMs, newId };
   const writer = await openFeedWriter({ ...of, onEntry: audit.entry });
   try {
-    await using database = await openDatabase({
-      memoryBytesMax: MEMORY_BYTES_MAX,
-      threads: THREADS,
-      tempFolder: store.localPath(`${ENGINE_FOLDER}/spill-${newId()}`),
-    });
+    await using spill = await openSpillFolder(store, { newId, nowMs });
+    await using database = await openDatabase({ memoryBytesMax: MEMORY_BYTES_MAX, threads: THREADS, tempFolder: spill.path });
     const connection = await database.connect();
     await compactRounds(installation, feed, { writer, connection, work });
     await writer.tidy();
