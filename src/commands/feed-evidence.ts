@@ -64,9 +64,16 @@ export const evidenceJson = ({ proposal, source }: FeedSample) => ({
   })),
 });
 
-/** How the sample would fare under the feed: messages that would be refused, and the first reason. */
-export function refusedBy(feed: Feed, texts: readonly SampleText[]): { readonly count: number; readonly first: string | null } {
-  if (!feed.fields?.every(({ type }) => type !== null) || texts.length === 0) return { count: 0, first: null };
+/** What of the sample would become dead letters under the feed, in a sentence; null: nothing. */
+export function refusedBy(feed: Feed, { texts, proposal }: FeedSample): string | null {
+  const other = proposal === null ? 0 : proposal.counts.messages - proposal.counts.objects - proposal.counts.tombstones;
+  const isTyped = feed.fields?.every(({ type }) => type !== null) === true;
+  const { count, first } = isTyped ? decodedBy(feed, texts) : { count: other, first: 'the value is no JSON object' };
+  if (count === 0) return null;
+  return `${count} of ${texts.length} sample messages would become dead letters; the first: ${printable(first ?? '')}`;
+}
+
+function decodedBy(feed: Feed, texts: readonly SampleText[]): { readonly count: number; readonly first: string | null } {
   const plan = messagePlan(feed);
   let [count, first]: [number, string | null] = [0, null];
   for (const { key, value } of texts) {

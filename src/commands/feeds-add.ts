@@ -72,9 +72,8 @@ async function prepare(context: CommandContext, installation: Installation, file
   const said = isAsked ? await askWishes({ ask, say: context.say }, flags, sample) : flags;
   const choice = chooseFeed(said.wishes, sample.proposal);
   const plan = await planAdd(installation, { file, choice, name, shape: sample.shape, topic: said.topic });
-  const { count, first } = refusedBy(plan.feed, sample.texts);
-  if (count > 0)
-    context.say(`${count} of ${sample.texts.length} sample messages would become dead letters; the first: ${first}\n\n`);
+  const refused = refusedBy(plan.feed, sample);
+  if (refused !== null) context.say(`${refused}\n\n`);
   return { plan, sample };
 }
 

@@ -83,7 +83,8 @@ function planTopic({ feed, topic: { shape, wanted } }: AddFacts): Step {
 function planConfiguration({ configuration: { name, before, after }, feed }: AddFacts): Step {
   const isThere = before === after;
   const fields = feed.fields === null ? 'fields from its first messages' : `${feed.fields.length} fields`;
-  const note = `${feed.type}, ${feed.destination}, ${fields}`;
+  const off = feed.enabled ? '' : `; not enabled:  lake feeds enable ${feed.name}`;
+  const note = `${feed.type}, ${feed.destination}, ${fields}${off}`;
   return { step: 'configuration', what: name, state: isThere ? 'there' : 'to_do', note, diff: unifiedDiff(name, before, after) };
 }
 

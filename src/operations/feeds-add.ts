@@ -9,6 +9,7 @@ import { addFeed } from '../config/edit.ts';
 import { feedToJson } from '../config/feed-json.ts';
 import { LakeError } from '../errors.ts';
 import { readJournal } from '../lake/audit.ts';
+import { readLakeIdentity } from '../lake/lake-identity.ts';
 import type { Feed, TypedField } from '../model/feed.ts';
 import type { FeedChoice } from '../model/feed-choice.ts';
 import { type AddFacts, type Change, planFeed, type Step, type TopicShape } from '../model/feed-plan.ts';
@@ -116,6 +117,7 @@ type DatabaseFacts = {
 
 async function databaseFacts(installation: Installation, feed: Feed, fact: FactTable | null): Promise<DatabaseFacts> {
   const { signal, config } = installation;
+  await checkOwner(installation);
   const none = { registry: null, policy: null };
   const found = await readWarehouse(installation, (warehouse) => governanceRows(warehouse, feed.name, signal), none);
   const tables = { feed_registry: [found.registry ?? []].flat(), data_retention_policies: [found.policy ?? []].flat() };
@@ -134,6 +136,16 @@ async function databaseFacts(installation: Installation, feed: Feed, fact: FactT
   const all = planSteps(fact, nothing, { dialect, mayWiden: false }).map(({ entry }) => entry);
   const entries = await readWarehouse(installation, (warehouse) => tableDrift(warehouse, fact, signal), all);
   return { rows, changes, missing: entries.map(({ action, resource }) => `${action.replace('_', ' ')}: ${resource}`) };
+}
+
+/** One database serves one lake; the set-up would say so too, but only after the first steps. */
+async function checkOwner(installation: Installation): Promise<void> {
+  const query = { text: 'SELECT lake_id FROM lake_identity', values: [] };
+  const [row] = await readWarehouse(installation, (warehouse) => warehouse.run(query, installation.signal), []);
+  const own = await readLakeIdentity(await installation.lake());
+  if (row === undefined || row['lake_id'] === own?.lakeId) return;
+  const message = `the database belongs to the lake ${row['lake_id']}, not to this one (${own?.lakeId ?? 'which is new'})`;
+  throw new LakeError('warehouse_other_lake', message, { where: { target: 'warehouse' } });
 }
 
 function rowChange(table: string, wanted: GovernanceValues, change: RowChange | undefined): DatabaseFacts['rows'][number] {

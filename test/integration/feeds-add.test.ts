@@ -68,6 +68,14 @@ test('the documented example works as it is written, and changes nothing when it
   const other = await at.lake('feeds', 'add', name, '--type', 'table', '--retention-days', '3', '--yes');
   expect(other.code).toBe(2);
   expect(other.stderr).toContain('feed_type is stream there, not table; retention_days is 180 there, not 3');
+  const fresh = uniqueName('orders');
+  const elsewhere = ['--fields', 'id:BIGINT', '--create-topic', '--yes', '--lake-path', join(at.folder, 'elsewhere')];
+  const foreign = await at.lake('feeds', 'add', fresh, ...elsewhere);
+  expect({ code: foreign.code, isSaid: foreign.stderr.includes('the database belongs to the lake') }).toEqual({
+    code: 1,
+    isSaid: true,
+  });
+  expect(await topicsOf(at)).not.toContain(fresh);
 });
 
 test('a table is found out from its messages; its file makes the table that was made; lake and warehouse are one', async () => {
@@ -232,9 +240,9 @@ test('killed behind any step, the next run does what is left: each thing once', 
 test('killed at any moment, the binary ends what it began', async () => {
   await using at = await newFeedScene();
   const names: string[] = [];
-  let [delayMs, isEnded] = [80, false];
+  let [delayMs, isEnded] = [100, false];
   // Each later than the last, until one has ended before its kill.
-  for (let round = 0; round < 30 && !isEnded; round++) {
+  for (let round = 0; round < 20 && !isEnded; round++) {
     const name = uniqueName('moment');
     names.push(name);
     const args = ['feeds', 'add', name, '--type', 'table', '--key', 'id', '--fields', 'id:BIGINT,text:VARCHAR(20)'];
@@ -253,7 +261,7 @@ test('killed at any moment, the binary ends what it began', async () => {
     await child.exited;
     clearTimeout(timer);
     isEnded = child.exitCode === 0;
-    delayMs += 90;
+    delayMs *= 1.4;
     await addAgain(at, name);
   }
   await expectOnce(at, names);
