@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { findConfigIssues } from '../../src/config/load.ts';
 import { BINARY } from '../helpers/ingest.ts';
 import { tempDir } from '../helpers/services.ts';
+import { CTRL_D, terminal } from '../helpers/terminal.ts';
 
 setDefaultTimeout(300_000);
 
@@ -70,25 +71,29 @@ describe('lake init', () => {
     expect(readdirSync(folder.path)).toEqual(['feeds.json']);
   });
 
-  test.skipIf(Bun.which('script') === null)(
-    'asks at a terminal what no flag has said, and Enter takes what is shown',
-    async () => {
-      await using folder = await tempDir();
-      const command = `'${BINARY}' init --timezone UTC`;
-      const child = Bun.spawn(['script', '-qec', command, '/dev/null'], { cwd: folder.path, stdin: 'pipe', stdout: 'pipe' });
-      child.stdin.write('k1:9092\n\ndb1\n3307\netl\n\n');
-      await child.stdin.flush();
-      const screen = await new Response(child.stdout).text();
-      expect({ code: await child.exited, screen: screen.includes('folder of the lake [data_lake]:') }).toEqual({
-        code: 0,
-        screen: true,
-      });
-      expect(screen).not.toContain('time zone');
-      expect(configIn(folder.path)).toMatchObject({
-        kafka: { bootstrapServers: ['k1:9092'] },
-        lake: { path: join(folder.path, 'data_lake') },
-        warehouse: { host: 'db1', port: 3307, user: 'etl', database: 'data_warehouse' },
-      });
-    },
-  );
+  test('asks at a terminal what no flag has said, and Enter takes what is shown', async () => {
+    await using folder = await tempDir();
+    const { answer, ended } = terminal([BINARY, 'init', '--timezone', 'UTC'], { cwd: folder.path });
+    await answer('Kafka brokers, host:port [localhost:9092]: ', 'k1:9092');
+    await answer('folder of the lake [data_lake]: ', '');
+    await answer('a MySQL or MariaDB server', 'db1');
+    await answer('its port [3306]: ', '3307');
+    await answer('user; the password is taken from MYSQL_PASSWORD [root]: ', 'etl');
+    await answer('database [data_warehouse]: ', '');
+    const { code, shown } = await ended;
+    expect({ code, isAsked: shown.includes('time zone') }).toEqual({ code: 0, isAsked: false });
+    expect(configIn(folder.path)).toMatchObject({
+      kafka: { bootstrapServers: ['k1:9092'] },
+      lake: { path: join(folder.path, 'data_lake') },
+      warehouse: { host: 'db1', port: 3307, user: 'etl', database: 'data_warehouse' },
+    });
+  });
+
+  test('answers that end early leave nothing', async () => {
+    await using folder = await tempDir();
+    const { answer, ended } = terminal([BINARY, 'init'], { cwd: folder.path });
+    await answer('Kafka brokers', CTRL_D);
+    expect((await ended).code).toBe(1);
+    expect(readdirSync(folder.path)).toEqual([]);
+  });
 });

@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Consumer } from 'kafkajs';
 import { openDatabase, run } from '../../src/duckdb/connection.ts';
-import { type LakeResult, runLake, streamFeed } from '../helpers/ingest.ts';
+import { type LakeResult, runLake, startLake, streamFeed } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { testMysql } from '../helpers/mysql.ts';
 import { record } from '../helpers/produced.ts';
@@ -288,6 +288,25 @@ describe('moving in', () => {
       'new',
     ]);
     expect(await asked(SUMS)).toBe(sums(ids(20, OLD + NEW)));
+    await verified();
+  });
+
+  test('beside a running ingest, files that are found later are adopted, and nothing is disturbed', async () => {
+    const { events, kafka, setup } = scene;
+    const running = startLake(setup, ['ingest', '--feed', 'events']);
+    await running.event('partitions_assigned');
+    await using sent = await record(kafka, events);
+    const path = `streams/events/${folderOf(dayAgo(5))}/found_later.parquet`;
+    // As values of old rows that are gone by now.
+    await writeOld(setup.lakePath, new Map([[path, eventsSql(0, 10, (text) => text)]]));
+    await sent.send([{ value: eventOf(OLD + NEW) }]);
+    await running.event('batch_committed');
+    expect(shown(reportOf(await lake('adopt', 'events', '--yes', '--json')))).toEqual([`lake ${dayAgo(5)} 10`]);
+    await sent.send([{ value: eventOf(OLD + NEW + 1) }]);
+    await running.event('batch_committed', 2);
+    running.kill('SIGTERM');
+    expect((await running.ended).code).toBe(0);
+    expect(await asked(SUMS)).toBe(sums([...ids(0, 10), ...ids(20, OLD + NEW + 2)]));
     await verified();
   });
 });
