@@ -78,7 +78,7 @@ function readsAs(x: string, from: string, to: string): string {
     case 'INTEGER':
       return is('-?\\d+(\\.0*)?');
     case 'DOUBLE':
-      return is('-?\\d+(\\.\\d+)?([eE][-+]?\\d+)?');
+      return `${is('-?\\d+(\\.\\d+)?([eE][-+]?\\d+)?')} AND isfinite(${cast})`;
     case 'BOOLEAN':
       return is('true|false|True|False');
     case 'DATE':
