@@ -14,6 +14,8 @@ export const SAMPLE_LIMITS: SampleLimits = { messagesMax: 1_000, bytesMax: 16_00
 
 /** Log compaction and transactions leave holes: the window for the newest messages grows by this until enough are in it. */
 const WINDOW_GROWTH = 8n;
+/** What lies further back is no longer new. */
+const WINDOW_MAX = 100_000n;
 
 type Budget = { messages: number; bytes: number };
 
@@ -39,34 +41,43 @@ export async function sampleTopic(
 
 type Stretch = { readonly topic: string; readonly partition: number; readonly from: Offset; readonly end: Offset };
 
-/** The first messages of a stretch. */
-async function take(peek: KafkaPeek, stretch: Stretch, budget: Budget): Promise<PeekedMessage[]> {
+/** The first messages of a stretch, or the last: then all of it is read. */
+async function take(
+  peek: KafkaPeek,
+  stretch: Stretch,
+  budget: Budget,
+  which: 'first' | 'last' = 'first',
+): Promise<PeekedMessage[]> {
   const taken: PeekedMessage[] = [];
   let bytesTaken = 0;
   if (stretch.from >= stretch.end) return taken;
+  const isFull = (): boolean => taken.length >= budget.messages || (taken.length > 0 && bytesTaken >= budget.bytes);
   await peek.read(stretch, async ({ records, abortedTransactions }, at) => {
     readRecords(records, at, abortedTransactions, {
       record: (bytes, part) => {
-        const isFull = taken.length >= budget.messages || (taken.length > 0 && bytesTaken >= budget.bytes);
-        if (isFull || BigInt(part.offset) >= stretch.end) return;
+        if (BigInt(part.offset) >= stretch.end || (which === 'first' && isFull())) return;
         const copy = (start: number, length: number): Uint8Array | null =>
           length < 0 ? null : Uint8Array.from(bytes.subarray(start, start + length));
         const key = copy(part.keyStart, part.keyLength);
         const value = copy(part.valueStart, part.valueLength);
-        taken.push({ offset: BigInt(part.offset), timestampMs: part.timestampMs, key, value });
-        bytesTaken += (key?.length ?? 0) + (value?.length ?? 0);
+        while (isFull()) bytesTaken -= bytesOf(taken.shift());
+        const message = { offset: BigInt(part.offset), timestampMs: part.timestampMs, key, value };
+        taken.push(message);
+        bytesTaken += bytesOf(message);
       },
     });
-    return taken.length < budget.messages && bytesTaken < budget.bytes;
+    return which === 'last' || !isFull();
   });
   return taken;
 }
+
+const bytesOf = (message: PeekedMessage | undefined): number => (message?.key?.length ?? 0) + (message?.value?.length ?? 0);
 
 async function takeNewest(peek: KafkaPeek, stretch: Stretch, budget: Budget): Promise<PeekedMessage[]> {
   for (let window = BigInt(budget.messages); ; window *= WINDOW_GROWTH) {
     const isAll = stretch.end - window <= stretch.from;
     const from = isAll ? stretch.from : toOffset(stretch.end - window);
-    const taken = await take(peek, { ...stretch, from }, budget);
-    if (isAll || taken.length * 2 >= budget.messages || (taken.length > 0 && window > 1_000_000n)) return taken;
+    const taken = await take(peek, { ...stretch, from }, budget, 'last');
+    if (isAll || taken.length * 2 >= budget.messages || window > WINDOW_MAX) return taken;
   }
 }
