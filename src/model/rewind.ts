@@ -125,11 +125,24 @@ export type RewindFacts = {
   readonly tombstones: ReadonlyMap<number, number>;
 };
 
+/** Of a table: its dead letters, which are found again, if they still are, when it is read anew. */
+export function planLetters(counts: ReadonlyMap<LiveFile, FileCounts>): RewindPlan {
+  const looked = [...counts].filter(([, { beyond }]) => beyond > 0);
+  const deadLetters = looked.reduce((sum, [, { beyond }]) => sum + beyond, 0);
+  return {
+    ...{ partitions: [], removed: looked.map(([file]) => file), rewritten: rewrittenOf(looked), retainedRows: 0 },
+    taken: { messages: deadLetters, rows: 0, deadLetters, tombstones: 0 },
+  };
+}
+
+const rewrittenOf = (looked: readonly (readonly [LiveFile, FileCounts])[]): RewindPlan['rewritten'] =>
+  looked.flatMap(([file, { beyond }]) => (beyond < file.rows ? [{ file, rowsKept: file.rows - beyond }] : []));
+
 /** null: the files hold fewer rows of these offsets than the log says, and retention is not why. */
 export function planRewind({ state, history, points, out, counts, tombstones }: RewindFacts): RewindPlan | null {
   const looked = [...counts].filter(([, { beyond }]) => beyond > 0);
   const removed = [...out, ...looked.map(([file]) => file)];
-  const rewritten = looked.flatMap(([file, { beyond }]) => (beyond < file.rows ? [{ file, rowsKept: file.rows - beyond }] : []));
+  const rewritten = rewrittenOf(looked);
   const nearIn = (kind: LiveFile['kind'], partition: number): number =>
     [...counts].reduce((sum, [file, { near }]) => sum + (file.kind === kind ? (near.get(partition) ?? 0) : 0), 0);
   const partitions = [...points].flatMap(([partition, position]): RewoundPartition[] => {

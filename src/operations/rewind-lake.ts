@@ -20,6 +20,7 @@ import {
   type FileCounts,
   type History,
   type Points,
+  planLetters,
   planRewind,
   type RewindPlan,
   sortFiles,
@@ -36,13 +37,12 @@ const ATTEMPTS_MAX = 200;
 /** What a dry run shows. */
 export async function planInLake(installation: Installation, order: RewindOrder): Promise<RewoundTarget> {
   const store = await installation.lake();
-  const state = await readFeedState(store, order.feed.name);
-  if (order.feed.type === 'table') return tableReport(state);
   await using database = await openDatabase({ memoryBytesMax: MEMORY_BYTES_MAX });
   const work = createWork(installation, order, { store, feed: order.feed.name, connection: await database.connect() });
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return reportOf(await work.plan(await readFeedState(store, order.feed.name)));
+      const state = await readFeedState(store, order.feed.name);
+      return reportOf(order.feed, await work.plan(state), state);
     } catch (error) {
       if (attempt === READS_MAX || !isMoved(error)) throw error;
     }
@@ -57,14 +57,14 @@ const isMoved = (error: unknown): boolean =>
 export async function rewindLake(installation: Installation, order: RewindOrder): Promise<RewoundTarget> {
   const { config, nowMs, newId, log } = installation;
   const { feed } = order;
-  if ((await readFeedState(await installation.lake(), feed.name)).version === 0) return reportOf(null);
+  if ((await readFeedState(await installation.lake(), feed.name)).version === 0)
+    return { target: 'lake', kind: feed.type === 'table' ? 'rebuild' : 'rows', partitions: [], ...NO_ROWS };
   const store = await installation.lakeToChange();
   const audit = openAudit({ store, actor: currentActor(), nowMs, log });
   const of = { store, feed: feed.name, topic: null, clusterId: null, compression: config.lake.compression, nowMs, newId };
   const writer = await openFeedWriter({ ...of, onEntry: audit.entry });
   try {
-    const done =
-      feed.type === 'table' ? await rewindTable(installation, order, writer) : await rewindStream(installation, order, writer);
+    const done = await rewindFiles(installation, order, writer);
     await writer.tidy();
     return done;
   } finally {
@@ -73,40 +73,25 @@ export async function rewindLake(installation: Installation, order: RewindOrder)
   }
 }
 
-async function rewindTable({ signal }: Installation, { to }: RewindOrder, writer: FeedWriter): Promise<RewoundTarget> {
-  for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
-    const state = await writer.refresh();
-    const report = tableReport(state);
-    if (report.partitions.length === 0) return report;
-    const rewind = { to, partitions: [], retainedRows: 0 };
-    const answer = await writer.commit(writer.propose({ kind: 'rewind', rewind }), signal);
-    if (answer.kind === 'committed') return report;
-  }
-  throw lost(writer.feed);
-}
-
 const lost = (feed: string): LakeError =>
   new LakeError('no_progress', `the rewind of feed ${feed} lost ${ATTEMPTS_MAX} times to other writers`, { where: { feed } });
 
-/** Nothing goes before the table that is read anew takes its place. */
-function tableReport(state: FeedState): RewoundTarget {
-  const positions = state.snapshot === null ? [] : [...state.positions].sort(([a], [b]) => a - b);
-  const partitions = positions.map(([partition, { position }]) => ({ partition, position, to: position }));
-  return { target: 'lake', kind: 'rebuild', partitions, ...NO_ROWS };
-}
-
-function reportOf(plan: RewindPlan | null): RewoundTarget {
-  if (plan === null) return { target: 'lake', kind: 'rows', partitions: [], ...NO_ROWS };
+/** Of a table nothing but its dead letters goes before all of it has been read anew. */
+function reportOf(feed: Feed, plan: RewindPlan | null, { positions }: Pick<FeedState, 'positions'>): RewoundTarget {
+  const kind = feed.type === 'table' ? 'rebuild' : 'rows';
+  if (plan === null) return { target: 'lake', kind, partitions: [], ...NO_ROWS };
   const { partitions, removed, rewritten, taken } = plan;
+  const stay = [...positions]
+    .sort(([a], [b]) => a - b)
+    .map(([partition, { position }]) => ({ partition, position, to: position }));
+  const back = partitions.map(({ partition, from, position }) => ({ partition, position: from, to: position }));
   return {
-    ...{ target: 'lake', kind: 'rows' },
-    partitions: partitions.map(({ partition, from, position }) => ({ partition, position: from, to: position })),
-    ...{ rows: taken.rows, deadLetters: taken.deadLetters },
-    ...{ files: removed.length, filesRewritten: rewritten.length },
+    ...{ target: 'lake', kind, partitions: kind === 'rebuild' ? stay : back },
+    ...{ rows: taken.rows, deadLetters: taken.deadLetters, files: removed.length, filesRewritten: rewritten.length },
   };
 }
 
-async function rewindStream(installation: Installation, order: RewindOrder, writer: FeedWriter): Promise<RewoundTarget> {
+async function rewindFiles(installation: Installation, order: RewindOrder, writer: FeedWriter): Promise<RewoundTarget> {
   const { signal, newId } = installation;
   const { store } = writer;
   await using database = await openDatabase({
@@ -123,9 +108,10 @@ async function rewindStream(installation: Installation, order: RewindOrder, writ
       const state = await mine.refresh();
       try {
         const plan = await work.plan(state);
-        if (plan === null) return reportOf(null);
+        if (plan === null) return reportOf(order.feed, null, state);
         const added = await work.write(plan, { ...write, schemaVersion: schemaVersionOf(state) });
-        if (await commitPlan({ writer, mine, order, signal }, { state, batch, plan, added })) return reportOf(plan);
+        if (await commitPlan({ writer, mine, order, signal }, { state, batch, plan, added }))
+          return reportOf(order.feed, plan, state);
       } catch (error) {
         // Whoever took a file away meanwhile has made the plan another one.
         if (!isMoved(error) || (await mine.refresh()).version === state.version) throw error;
@@ -168,7 +154,7 @@ async function commitPlan({ writer, mine, order, signal }: Committing, { state, 
 type Sources = { readonly store: ObjectStore; readonly feed: string; readonly connection: Connection };
 
 /** What is known from one attempt to the next. */
-function createWork(installation: Installation, { feed, wanted }: RewindOrder, { store, feed: name, connection }: Sources) {
+function createWork(installation: Installation, { feed, wanted, lows }: RewindOrder, { store, feed: name, connection }: Sources) {
   const history = createHistory();
   const counts = new Map<string, FileCounts>();
   const written = new Map<string, LakeFile>();
@@ -176,11 +162,12 @@ function createWork(installation: Installation, { feed, wanted }: RewindOrder, {
   let madeFor = '';
   let points: Points = new Map();
 
-  /** null: no position lies beyond a point. */
+  /** null: no position lies beyond a point, and there is no table to read anew. */
   const plan = async (state: FeedState): Promise<RewindPlan | null> => {
     await readOn(store, name, { history, version: state.version });
-    points = pointsOf(wanted, state.positions);
-    if (points.size === 0) return null;
+    const isTable = feed.type === 'table';
+    points = isTable ? lows : pointsOf(wanted, state.positions);
+    if (isTable ? state.snapshot === null : points.size === 0) return null;
     const marks = new Map<number, Offset>(
       [...points].map(([partition, at]) => [partition, history.around(partition, at).before?.offset ?? at]),
     );
@@ -191,14 +178,15 @@ function createWork(installation: Installation, { feed, wanted }: RewindOrder, {
     if (key !== madeFor) {
       counts.clear();
       written.clear();
-      tombstones = await tombstonesBeyond(installation, feed, { points, history });
+      tombstones = isTable ? new Map() : await tombstonesBeyond(installation, feed, { points, history });
       madeFor = key;
     }
-    const { out, unsure } = sortFiles(state.files.values(), history, points);
+    const files = [...state.files.values()].filter(({ kind }) => !isTable || kind === 'dead_letters');
+    const { out, unsure } = sortFiles(files, history, points);
     const look: LookInto = { connection, writer: { store, feed: name }, points, marks };
     for (const file of unsure) if (!counts.has(file.path)) counts.set(file.path, await lookInto(look, file));
     const looked = new Map(unsure.flatMap((file): [LiveFile, FileCounts][] => [[file, counts.get(file.path) ?? NO_COUNTS]]));
-    const made = planRewind({ state, history, points, out, counts: looked, tombstones });
+    const made = isTable ? planLetters(looked) : planRewind({ state, history, points, out, counts: looked, tombstones });
     if (made) return made;
     throw new LakeError('lake_damaged', `the files of feed ${name} hold other rows beyond these offsets than its log says`, {
       where: { feed: name },

@@ -13,6 +13,8 @@ export type RewindOrder = {
   readonly to: string;
   /** By partition, where to go back to. */
   readonly wanted: ReadonlyMap<number, Offset>;
+  /** What Kafka has first, by partition: a table is read anew from there. */
+  readonly lows: ReadonlyMap<number, Offset>;
 };
 
 /** What is taken out of a target, or was. */

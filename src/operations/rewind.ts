@@ -28,7 +28,8 @@ export async function planRewinds(
 ): Promise<Rewinds> {
   const bounds = await topicBounds(await installation.kafka(), installation.config.kafka, feed.topic);
   await checkSource(installation, feed, bounds);
-  const order = { feed, to: text, wanted: await wantedOf(installation, feed, { to, bounds }) };
+  const lows = new Map([...bounds].map(([partition, { low }]) => [partition, low]));
+  const order = { feed, to: text, wanted: await wantedOf(installation, feed, { to, bounds }), lows };
   const targets: RewoundTarget[] = [];
   if (feed.destination !== 'data_warehouse') targets.push(await planInLake(installation, order));
   if (feed.destination !== 'data_lake') targets.push(await planInWarehouse(installation, order));

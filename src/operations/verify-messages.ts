@@ -27,10 +27,13 @@ const FOUND = 'verify_rows';
 /** `isCompacted`: the topic is subject to log compaction. */
 export async function verifyTopic(look: TopicLook, isCompacted: boolean): Promise<CheckResult> {
   const tally = createTally('lake', isCompacted);
+  // A rewind took the table's letters out; the rebuild that it has ordered files those again that it finds.
+  const isDue = look.state.rewoundVersion > look.state.rebuiltVersion;
+  if (look.feed.type === 'table' && isDue)
+    tally.note('the table was rewound and is not read anew yet: its dead letters were not compared');
+  const letters = (batch: StagedBatch): Promise<void> => (isDue ? Promise.resolve() : compareLetters(look, batch, tally));
   const read =
-    look.feed.type === 'table'
-      ? await foldTable(look, { tally, isCompacted, letters: (batch) => compareLetters(look, batch, tally) })
-      : await readStream(look, tally);
+    look.feed.type === 'table' ? await foldTable(look, { tally, isCompacted, letters }) : await readStream(look, tally);
   return tally.result(look.feed.topic, read);
 }
 

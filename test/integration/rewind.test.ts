@@ -2,7 +2,7 @@
 
 import { describe, expect, setDefaultTimeout, test } from 'bun:test';
 import { expectSnapshot } from '../helpers/expect-snapshot.ts';
-import { drain, runLake, startLake } from '../helpers/ingest.ts';
+import { drain, runLake, startLake, streamFeed } from '../helpers/ingest.ts';
 import { stateOf } from '../helpers/lake-rows.ts';
 import { testMysql } from '../helpers/mysql.ts';
 import { message, record } from '../helpers/produced.ts';
@@ -73,6 +73,27 @@ describe('a stream', () => {
   });
 });
 
+test('what a wrong schema refused, or stopped the feed for, is read again by the right one', async () => {
+  await using scene = await rewindScene({ count: 50 });
+  const { parts, setup, topic } = scene;
+  // It is in another place of the message than this says.
+  const fields = { id: 'BIGINT', text: { type: 'VARCHAR', from: 'txt', required: true } };
+  const of = streamFeed(FEED, topic, { destination: 'both', mysql_table: `fact_${FEED}`, schema: { fields } });
+  const wrong = warehouseSetup({ ...parts, feeds: [of], groupId: setup.groupId, name: 'wrong.json' });
+  await drain(wrong);
+  const letters = async () => (await stateOf(setup.lakePath, FEED)).positions.get(0)?.totals.deadLetters;
+  expect(await letters()).toBeGreaterThan(20);
+  await scene.send(300);
+  expect((await runLake(wrong, ['ingest', '--until-caught-up'])).code).toBe(1);
+  expect((await stateOf(setup.lakePath, FEED)).stopped).not.toBeNull();
+  expect((await scene.rewind(['--to', 'earliest', '--yes'])).code).toBe(0);
+  await scene.holdsBefore([0, 0]);
+  expect((await runLake(setup, ['feeds', 'enable', FEED])).code).toBe(0);
+  await scene.drain();
+  await scene.holdsAll();
+  await scene.verified('--deep');
+});
+
 test('a table is read anew in both targets, by an ingest that runs and by one that starts', async () => {
   await using folder = await tempDir();
   await using database = await testMysql();
@@ -96,12 +117,15 @@ test('a table is read anew in both targets, by an ingest that runs and by one th
   await holds();
   const rewind = () => runLake(setup, ['rewind', 'totals', '--to', 'earliest', '--yes', '--json']);
   const report = reportOf(await rewind());
-  expect(report.targets.map(({ target, kind, rows }) => [target, kind, rows])).toEqual([
-    ['lake', 'rebuild', 0],
-    ['warehouse', 'rebuild', 0],
+  expect(report.targets.map(({ target, kind, rows, dead_letters }) => [target, kind, rows, dead_letters])).toEqual([
+    ['lake', 'rebuild', 0, 1],
+    ['warehouse', 'rebuild', 0, 0],
   ]);
-  // Nothing has gone yet.
-  await holds();
+  // Readers have the table as it was.
+  await expectFact(sent.messages, database, { feed: 'totals', topic }, { kafka });
+  const { snapshot, files } = await stateOf(setup.lakePath, 'totals');
+  expect([snapshot?.rows, [...files.values()].map(({ kind }) => kind).sort()]).toEqual([4, ['data', 'state']]);
+  expect((await runLake(setup, ['verify', '--deep'])).code).toBe(0);
   const rebuilt = async (): Promise<void> => {
     const { rebuiltVersion, rewoundVersion } = await stateOf(setup.lakePath, 'totals');
     expect(rebuiltVersion).toBeGreaterThan(rewoundVersion);
