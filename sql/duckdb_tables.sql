@@ -145,6 +145,7 @@ CREATE TABLE IF NOT EXISTS lake_dead_letters (
   field VARCHAR,
   reason VARCHAR NOT NULL,
   schema_version INTEGER NOT NULL DEFAULT 0,
+  effective_timestamp TIMESTAMP,
   state VARCHAR NOT NULL DEFAULT 'open',
   created_at TIMESTAMP NOT NULL DEFAULT make_timestamp(epoch_us(now())),
   closed_at TIMESTAMP

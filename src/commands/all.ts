@@ -5,6 +5,7 @@ import { audit } from './audit.ts';
 import type { CommandSpec } from './command.ts';
 import { compact } from './compact.ts';
 import { completionsOf } from './completions.ts';
+import { deadLetters } from './dead-letters.ts';
 import { doctor } from './doctor.ts';
 import { feeds } from './feeds.ts';
 import { ingest } from './ingest.ts';
@@ -24,6 +25,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   lag,
   verify,
   trace,
+  deadLetters,
   query,
   retention,
   compact,

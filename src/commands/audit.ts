@@ -1,18 +1,18 @@
 // lake audit: who did what to which feed, when, and how much of it.
 
-import { parseSeconds } from '../config/units.ts';
 import { EXIT, LakeError } from '../errors.ts';
 import type { Audited } from '../model/audit-trail.ts';
 import { lookAtAudit } from '../operations/audit.ts';
 import type { CommandSpec } from './command.ts';
 import { type CommandContext, configOf, type Table } from './context.ts';
 import { lookAndShow } from './look.ts';
+import { SINCE_TEXT, sinceOf } from './since.ts';
 
 export const audit: CommandSpec = {
   usage: 'audit',
   summary: 'What was done to feeds, tables and snapshots: who, when, what, how much',
   options: [
-    { flag: '--since <when>', text: 'A day (2025-01-28), an instant (2025-01-28T12:00:00Z), or how long ago (24h, 7d)' },
+    { flag: '--since <when>', text: SINCE_TEXT },
     { flag: '--feed <names>', text: 'Only these feeds, separated by commas' },
   ],
   examples: [
@@ -37,18 +37,6 @@ export const audit: CommandSpec = {
     });
   },
 };
-
-/** Milliseconds; days are UTC's. */
-function sinceOf({ flags, nowMs }: CommandContext): number | null {
-  const text = flags.text('since');
-  if (text === undefined) return null;
-  const seconds = /[a-z]$/i.test(text) && !text.endsWith('Z') ? parseSeconds(text) : null;
-  if (seconds !== null) return nowMs() - seconds * 1000;
-  const ms = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(ms))
-    throw new LakeError('usage', `--since is ${JSON.stringify(text)}; it takes 2025-01-28, 2025-01-28T12:00:00Z, 24h or 7d`);
-  return ms;
-}
 
 /** A feed that was taken out of the file still has its past. */
 function checkNames(context: CommandContext, names: readonly string[], trail: readonly Audited[]): void {

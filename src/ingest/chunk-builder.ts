@@ -133,7 +133,7 @@ export class ChunkBuilder implements RecordSink {
   /** A table's record without a value: its key is all there is to decode. */
   tombstone(bytes: Buffer, part: RecordParts): void {
     this.bytes += Math.max(0, part.keyLength) + 64;
-    this.tombstones.push({ ...this.outside(bytes, part), effectiveMs: BigInt(this.effectiveMs) });
+    this.tombstones.push(this.outside(bytes, part));
   }
 
   /** What came since the last build, its buffers its own from here on; chunk is null when nothing decodable came. */
@@ -188,11 +188,12 @@ export class ChunkBuilder implements RecordSink {
   private outside(
     bytes: Buffer,
     part: RecordParts,
-  ): Pick<DeadLetter, 'partition' | 'offset' | 'timestampMs' | 'key' | 'headers'> {
+  ): Pick<DeadLetter, 'partition' | 'offset' | 'timestampMs' | 'effectiveMs' | 'key' | 'headers'> {
     return {
       partition: this.partition,
       offset: BigInt(part.offset),
       timestampMs: BigInt(part.timestampMs),
+      effectiveMs: BigInt(this.forTable ? this.effectiveMs : part.timestampMs),
       key: part.keyLength < 0 ? null : Buffer.from(bytes.subarray(part.keyStart, part.keyStart + part.keyLength)),
       headers: part.headerCount > 0 ? headersJson(readHeaders(bytes, part)) : null,
     };

@@ -63,6 +63,7 @@ export function splitByUtf8(chunk: Chunk): { valid: Chunk | null; invalid: DeadL
       partition: chunk.partitions[index] ?? 0,
       offset: chunk.offsets[index] ?? 0n,
       timestampMs: chunk.timestampsMs[index] ?? 0n,
+      effectiveMs: (chunk.effectiveMs ?? chunk.timestampsMs)[index] ?? 0n,
       key: key && chunk.keys?.encoding === 'hex' ? Buffer.from(key.toString('latin1'), 'hex') : key && Buffer.from(key),
       value: Buffer.from(value),
       headers: chunk.headers?.get(index) ?? null,

@@ -35,6 +35,7 @@ export async function appendDeadLetters(
     count: letters.length,
     columns: {
       ...coordinates(letters),
+      _effective_ms: { type: 'BIGINT', values: BigInt64Array.from(letters, ({ effectiveMs }) => effectiveMs) },
       _value: { type: 'BLOB', values: letters.map(({ value }) => value) },
       _field: { type: 'VARCHAR', values: letters.map(({ field }) => field) },
       _reason: { type: 'VARCHAR', values: letters.map(({ reason }) => reason) },

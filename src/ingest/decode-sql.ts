@@ -125,7 +125,8 @@ export function lettersInsertSql(letters: string, place: { timezone: string; sch
   // A Kafka timestamp beyond all years is in the reason; the letter is filed under the first day of 1970.
   const day = `coalesce(${dayOf('_time', place.timezone)}, DATE '1970-01-01')`;
   return `INSERT INTO ${letters} SELECT _partition, _offset, _time, _raw_key, _value, _headers, _field, _reason,
-    ${place.schemaVersion}, ${day} FROM (SELECT *, ${kafkaTime('_ms')} AS _time FROM temp.${LETTERS_TABLE})`;
+    ${place.schemaVersion}, ${kafkaTime('_effective_ms')}, ${day}
+    FROM (SELECT *, ${kafkaTime('_ms')} AS _time FROM temp.${LETTERS_TABLE})`;
 }
 
 /** A decoded row as a JSON document of canonical texts: no number in it, so nothing for a JSON reader to change. */

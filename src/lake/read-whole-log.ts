@@ -3,12 +3,14 @@
 
 import { LakeError } from '../errors.ts';
 import { stateToJson } from '../model/checkpoint.ts';
+import type { Closing } from '../model/entry-letters.ts';
 import { emptyState, type FeedState } from '../model/feed-state.ts';
 import { foldAll } from '../model/fold.ts';
 import { canonicalJson } from '../model/json-fields.ts';
 import type { CommittedRange, EntryKind, LakeFile, LogEntry, LogSchema } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
 import { checkpointsFolder, entryPath, feedFolder, versionOfKey } from '../model/paths.ts';
+import type { SchemaStretch } from '../model/stretches.ts';
 import { CHECKPOINT_EVERY, readCheckpoint } from './checkpoint.ts';
 import { readEntry } from './read-log.ts';
 import type { ObjectStore } from './store.ts';
@@ -32,12 +34,19 @@ export type WholeLog = {
   readonly retainedDays: ReadonlySet<string>;
   /** By partition, in order: which schema committed which offsets; gaps are left out. */
   readonly stretches: ReadonlyMap<number, readonly SchemaStretch[]>;
+  /** Dead letters that an entry closed and no rebuild has read anew since. */
+  readonly closed: readonly ClosedLetter[];
   /** By version. */
   readonly schemas: ReadonlyMap<number, LogSchema>;
 };
 
-/** Offsets [start, end). */
-export type SchemaStretch = { readonly start: Offset; readonly end: Offset; readonly schemaVersion: number };
+/** `schemaVersion`: of the schema that it was decoded by when it was closed. */
+export type ClosedLetter = {
+  readonly partition: number;
+  readonly offset: Offset;
+  readonly as: Closing;
+  readonly schemaVersion: number;
+};
 
 export type AddedBy = { readonly kind: EntryKind; readonly batch: string; readonly ranges: readonly CommittedRange[] };
 
@@ -119,6 +128,7 @@ function createTally() {
   const stretches = new Map<number, SchemaStretch[]>();
   const schemas = new Map<number, LogSchema>();
   let [retainedRows, adoptedRows] = [0, 0];
+  let closed: ClosedLetter[] = [];
   const fenced = new Set<string>();
   const count = (entry: LogEntry): void => {
     // Void: what a writer says after its fence (R7).
@@ -143,12 +153,19 @@ function createTally() {
         partition,
         kept.map((one) => (one.end > position ? { ...one, end: position } : one)),
       );
+      closed = closed.filter((one) => one.partition !== partition || one.offset < position);
     }
     // It reads its partitions anew.
-    if (entry.kind === 'rebuild') for (const { partition } of entry.ranges) stretches.delete(partition);
+    if (entry.kind === 'rebuild') {
+      const anew = new Set(entry.ranges.map(({ partition }) => partition));
+      for (const partition of anew) stretches.delete(partition);
+      closed = closed.filter(({ partition }) => !anew.has(partition));
+    }
+    for (const { partition, as, offsets } of entry.letters?.closed ?? [])
+      for (const offset of offsets) closed.push({ partition, offset, as, schemaVersion: entry.schemaVersion });
     for (const range of entry.ranges) addStretch(stretches, range, entry.schemaVersion);
   };
-  return { count, totals: () => ({ added, retainedRows, adoptedRows, retainedDays, stretches, schemas }) };
+  return { count, totals: () => ({ added, retainedRows, adoptedRows, retainedDays, stretches, closed, schemas }) };
 }
 
 function addStretch(

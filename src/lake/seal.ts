@@ -16,10 +16,11 @@ import type { SealOrder } from '../model/cut.ts';
 import type { EntrySeal } from '../model/entry-seal.ts';
 import { type FeedState, type LiveFile, schemaVersionOf } from '../model/feed-state.ts';
 import { movedPartitions } from '../model/fold-seal.ts';
-import { settledBeforeMs } from '../model/forgotten.ts';
+import { heldByLetters, settledBeforeMs } from '../model/forgotten.ts';
 import type { Proposal } from '../model/log-entry.ts';
 import { stateFilePath, tableFilePath } from '../model/paths.ts';
 import { publishedFiles, snapshotValues } from '../model/snapshot-files.ts';
+import { letterFiles } from './dead-letters.ts';
 import type { FeedWriter, WriterAnswer } from './feed-writer.ts';
 import type { FeedLog } from './log.ts';
 import { copyParquet, type WrittenFile, withChecksums } from './parquet.ts';
@@ -143,7 +144,11 @@ export class Sealer {
     { state, order, batch }: { readonly state: FeedState; readonly order: SealOrder; readonly batch: string },
   ): Promise<EntrySeal['forgets']> {
     const { writer, topic, engine } = this.options;
-    const beforeMs = settledBeforeMs(state.positions, order.cut.positions.keys());
+    const settledMs = settledBeforeMs(state.positions, order.cut.positions.keys());
+    const beforeMs = heldByLetters(
+      settledMs,
+      letterFiles(state).flatMap(({ eventTimeMin }) => (eventTimeMin === null ? [] : Date.parse(eventTimeMin))),
+    );
     const index = copies.findIndex(({ kind }) => kind === 'state');
     const copied = copies[index];
     if (beforeMs === null || !copied || copied.rows === 0) return null;

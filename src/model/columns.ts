@@ -75,6 +75,8 @@ export const DEAD_LETTER_COLUMNS: readonly Column[] = [
   { name: 'field', type: 'VARCHAR' },
   { name: 'reason', type: 'VARCHAR' },
   { name: 'schema_version', type: 'INTEGER' },
+  // The one that the row would carry. Files from before there were retries have it not.
+  { name: 'effective_timestamp', type: 'TIMESTAMPTZ' },
 ];
 
 /** The day a row or dead letter is filed under. */

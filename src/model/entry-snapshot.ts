@@ -1,8 +1,9 @@
 // The parts of a log entry that few kinds have: what a table's open snapshot is after it (design 4, §3), how it ended (entry-seal), that
-// it was read anew (entry-rebuild), or what was taken out to be read again (entry-rewind).
+// it was read anew (entry-rebuild), what was taken out to be read again (entry-rewind), or dead letters that were closed (entry-letters).
 // Invariant: snapshotToJson and parseSnapshot are inverse; an entry without these parts has the bytes it had before there were any.
 
 import { dateAt } from './cut.ts';
+import { type EntryLetters, lettersToJson, parseLetters } from './entry-letters.ts';
 import { type EntryRebuild, parseRebuild, rebuildToJson } from './entry-rebuild.ts';
 import { type EntryRewind, parseRewind, rewindToJson } from './entry-rewind.ts';
 import { type EntrySeal, parseSeal, sealToJson } from './entry-seal.ts';
@@ -37,7 +38,7 @@ export const parseSnapshot = (value: unknown, at: string): EntrySnapshot => {
 };
 
 export type SnapshotParts = {
-  /** Of a publish or a rebuild: what the open snapshot is after it. */
+  /** Of a publish, a rebuild or a table's retry: what the open snapshot is after it. */
   readonly snapshot: EntrySnapshot | null;
   /** Of a seal. */
   readonly seal: EntrySeal | null;
@@ -45,19 +46,23 @@ export type SnapshotParts = {
   readonly rebuild: EntryRebuild | null;
   /** Of a rewind. */
   readonly rewind: EntryRewind | null;
+  /** Of a retry or a drop. */
+  readonly letters: EntryLetters | null;
 };
-export const NO_SNAPSHOT_PARTS: SnapshotParts = { snapshot: null, seal: null, rebuild: null, rewind: null };
+export const NO_SNAPSHOT_PARTS: SnapshotParts = { snapshot: null, seal: null, rebuild: null, rewind: null, letters: null };
 
-export const partsToJson = ({ snapshot, seal, rebuild, rewind }: SnapshotParts): JsonObject => ({
+export const partsToJson = ({ snapshot, seal, rebuild, rewind, letters }: SnapshotParts): JsonObject => ({
   ...(snapshot && { snapshot: snapshotToJson(snapshot) }),
   ...(seal && { seal: sealToJson(seal) }),
   ...(rebuild && { rebuild: rebuildToJson(rebuild) }),
   ...(rewind && { rewind: rewindToJson(rewind) }),
+  ...(letters && { letters: lettersToJson(letters) }),
 });
 
-export const parseParts = ({ snapshot, seal, rebuild, rewind }: JsonObject): SnapshotParts => ({
+export const parseParts = ({ snapshot, seal, rebuild, rewind, letters }: JsonObject): SnapshotParts => ({
   snapshot: snapshot === undefined ? null : parseSnapshot(snapshot, 'snapshot'),
   seal: seal === undefined ? null : parseSeal(seal, 'seal'),
   rebuild: rebuild === undefined ? null : parseRebuild(rebuild, 'rebuild'),
   rewind: rewind === undefined ? null : parseRewind(rewind, 'rewind'),
+  letters: letters === undefined ? null : parseLetters(letters, 'letters'),
 });

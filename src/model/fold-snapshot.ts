@@ -26,6 +26,7 @@ export const snapshotProblem = (entry: Proposal): string | null => {
     if (problem) return problem;
     return entry.snapshot ? publishProblem(entry, entry.snapshot) : `is a ${entry.kind} without a snapshot`;
   }
+  if (entry.kind === 'retry') return null;
   if (entry.snapshot) return `is a ${entry.kind} with a snapshot in it`;
   return entry.added.some(({ kind }) => kind === 'state') ? `is a ${entry.kind} with a state file` : null;
 };

@@ -14,6 +14,7 @@ import {
   type RemovedFile,
   schemaVersionOf,
 } from './feed-state.ts';
+import { lettersConflict, lettersProblem, positionsAfter } from './fold-letters.ts';
 import { removalConflict, removalProblem, sealedAfter } from './fold-removal.ts';
 import { movedPartitions, openedBy, sealConflict, sealedBy } from './fold-seal.ts';
 import { publishConflicts, snapshotProblem } from './fold-snapshot.ts';
@@ -48,6 +49,9 @@ const FACTS: Partial<Record<EntryKind, KindFacts>> = {
   adopt: { usesEpoch: false, usesSchema: false, movesData: false },
   // A stopped feed is rewound before it is enabled again.
   rewind: { usesEpoch: true, usesSchema: false, movesData: false },
+  // What was not a row becomes one by the schema that is pinned now, also while the feed is stopped for it.
+  retry: { usesEpoch: true, usesSchema: true, movesData: false },
+  drop: { usesEpoch: false, usesSchema: false, movesData: false },
   retain: { usesEpoch: false, usesSchema: false, movesData: false },
   stop: { usesEpoch: false, usesSchema: false, movesData: false },
   config: { usesEpoch: false, usesSchema: false, movesData: false },
@@ -73,12 +77,12 @@ export const validity = (state: FeedState, writer: string, wanted: Proposal): Va
   if (wanted.config && wanted.config.replaces !== state.config.version) return conflict('config');
   const lost = lostPartitions(state, wanted);
   if (lost.length > 0) return conflict('positions', lost);
-  if (wanted.snapshot && publishConflicts(state, wanted, wanted.snapshot)) return conflict('snapshot');
+  if (wanted.snapshot && !wanted.letters && publishConflicts(state, wanted, wanted.snapshot)) return conflict('snapshot');
   const ofSeal = wanted.seal && sealConflict(state, wanted, wanted.seal);
   if (ofSeal) return conflict(ofSeal.reason, ofSeal.partitions);
   const ofRewind = wanted.rewind && rewindConflict(state, wanted, wanted.rewind);
   if (ofRewind) return conflict(ofRewind.reason, ofRewind.partitions);
-  const ofRemoval = removalConflict(state, wanted) ?? adoptConflict(state, wanted);
+  const ofRemoval = removalConflict(state, wanted) ?? adoptConflict(state, wanted) ?? lettersConflict(state, wanted);
   if (ofRemoval) return conflict(ofRemoval);
   const removedLive = wanted.removed.every((path) => state.files.has(path));
   const addedNew = wanted.added.every((file) => !state.files.has(file.path));
@@ -171,7 +175,7 @@ export const entryProblem = (entry: Proposal): string | null => {
   if (new Set(entry.removed).size !== entry.removed.length) return 'removes a file twice';
   const keys = entry.added.flatMap((file) => (isAdopted(file) ? [file.path] : [file.path, file.staged]));
   if (new Set(keys).size !== keys.length) return 'adds a file twice';
-  const ofParts = snapshotProblem(entry) ?? removalProblem(entry) ?? adoptProblem(entry);
+  const ofParts = snapshotProblem(entry) ?? removalProblem(entry) ?? adoptProblem(entry) ?? lettersProblem(entry);
   if (ofParts !== null) return ofParts;
   return entry.kind === 'append' || entry.kind === 'hole' ? rowsProblem(entry) : partsProblem(entry);
 };
@@ -220,7 +224,10 @@ const applyScalars = (draft: Draft, entry: LogEntry): void => {
   if (entry.fence) draft.fenced.add(entry.fence.writer);
   if (entry.stop)
     draft.stopped = entry.stop.reason === null ? null : { version: entry.version, at: entry.at, reason: entry.stop.reason };
-  if (entry.snapshot) draft.snapshot = entry.snapshot;
+  // A retry does not know when the table was caught up.
+  const caughtUpAt = entry.letters ? draft.snapshot?.caughtUpAt : undefined;
+  if (entry.snapshot) draft.snapshot = { ...entry.snapshot, ...(caughtUpAt !== undefined && { caughtUpAt }) };
+  if (entry.letters) draft.positions = positionsAfter(draft.positions, entry.letters);
   if (entry.seal) {
     // Its files are found before the entry takes one of them away.
     draft.sealed.push(sealedBy(draft.files.values(), entry.seal, entry.version));
@@ -272,7 +279,7 @@ const applyFiles = (draft: Draft, entry: LogEntry): void => {
     const file = draft.files.get(path);
     if (!file) continue;
     draft.files.delete(path);
-    const superseded = entry.kind === 'publish' || entry.kind === 'seal' || entry.kind === 'rebuild';
+    const superseded = entry.snapshot !== null || entry.kind === 'seal';
     draft.removed.set(path, { staged: file.staged, path, version: entry.version, superseded });
   }
   for (const file of entry.added) {

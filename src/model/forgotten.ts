@@ -14,3 +14,7 @@ export function settledBeforeMs(
   }
   return Number.isFinite(settledMs) ? settledMs : null;
 }
+
+/** A dead letter that is tried again may bring a row of its own time: tombstones after the oldest one are needed still. */
+export const heldByLetters = (beforeMs: number | null, lettersMs: readonly number[]): number | null =>
+  beforeMs === null ? null : lettersMs.reduce((least, ms) => Math.min(least, ms), beforeMs);

@@ -3,6 +3,7 @@
 
 import { offsetsOf } from './batch.ts';
 import { positionsToJson } from './cut.ts';
+import { type Closing, countClosings, type EntryLetters } from './entry-letters.ts';
 import type { EntryRebuild } from './entry-rebuild.ts';
 import type { EntryRewind } from './entry-rewind.ts';
 import { type JsonObject, type JsonValue, nullOr, objectAt, stringAt } from './json-fields.ts';
@@ -54,13 +55,14 @@ export function linesOf(entry: LogEntry, actor: string | null): readonly Journal
 }
 
 function toldOf(entry: LogEntry): readonly Told[] {
-  const { seal, schema, fence, stop, config, rebuild, rewind, snapshot } = entry;
+  const { seal, schema, fence, stop, config, rebuild, rewind, snapshot, letters } = entry;
   const told: Told[] = entry.gaps.map((gap) => gapTold(gap));
   if (seal) told.push(sealTold(seal));
   if (entry.kind === 'retain') told.push({ action: 'files_deleted', ...filesTold(entry) });
   if (entry.kind === 'compact') told.push({ action: 'files_compacted', ...filesTold(entry) });
   if (entry.kind === 'adopt') told.push(adoptedTold(entry));
   if (rewind) told.push(rewindTold(entry, rewind));
+  if (letters) told.push(lettersTold(letters));
   if (rebuild && snapshot) told.push(rebuildTold({ ...snapshot, ...rebuild, ranges: entry.ranges }));
   if (schema)
     told.push({ action: 'schema_pinned', resource: `schema ${schema.version}`, details: { fields: [...schema.fields] } });
@@ -82,6 +84,20 @@ function placesTold(paths: readonly string[]): { readonly resource: string; read
 }
 
 const rowsIn = (files: LogEntry['added']): number => files.reduce((sum, { rows }) => sum + rows, 0);
+
+/** The same words for both targets. `rows`: dead letters that were closed. */
+export function lettersTold(letters: EntryLetters) {
+  const counts = [...countClosings(letters).values()];
+  const of = (as: Closing): number => counts.reduce((sum, one) => sum + one[as], 0);
+  const all = letters.closed.flatMap(({ partition, offsets }) => offsets.map((offset) => `${partition}:${offset}`));
+  const [became, dropped] = [{ rows: of('row'), superseded: of('superseded'), tombstones: of('tombstone') }, of('dropped')];
+  return {
+    action: dropped > 0 ? ('dead_letters_dropped' as const) : ('dead_letters_retried' as const),
+    resource: all.length === 1 ? (all[0] ?? '') : `${all.length} dead letters`,
+    rows: all.length,
+    details: { ...(dropped > 0 ? {} : became), letters: all.slice(0, PLACES_MAX) },
+  };
+}
 
 function filesTold({ removed, added }: LogEntry): Omit<Told, 'action'> {
   const { resource, places } = placesTold(removed);

@@ -7,6 +7,8 @@ export type DeadLetter = {
   readonly partition: number;
   readonly offset: bigint;
   readonly timestampMs: bigint;
+  /** The one that its row would carry; a stream's own. */
+  readonly effectiveMs: bigint;
   readonly key: Uint8Array | null;
   /** null: a tombstone whose key is no key of the table. */
   readonly value: Uint8Array | null;

@@ -3,6 +3,7 @@
 // Invariant: every row and dead letter at or beyond its partition's point goes, and no other.
 
 import { isAdopted } from './adopted.ts';
+import type { ClosedLetters } from './entry-letters.ts';
 import type { RewoundPartition } from './entry-rewind.ts';
 import type { FeedState, LiveFile, PositionState } from './feed-state.ts';
 import type { CommittedRange, LogEntry, RangeCounts } from './log-entry.ts';
@@ -61,6 +62,14 @@ export function createHistory() {
       hasRetained ||= entry.kind === 'retain';
       for (const gap of entry.gaps) take(gap.partition, gap, null);
       for (const range of entry.ranges) take(range.partition, range, range);
+      for (const closed of entry.letters?.closed ?? []) {
+        const list = marks.get(closed.partition);
+        if (list)
+          marks.set(
+            closed.partition,
+            list.map((mark) => withClosed(mark, closed)),
+          );
+      }
       if (entry.kind === 'append') ranges.set(entry.version, entry.ranges);
       for (const { partition, position, ...kept } of entry.rewind?.partitions ?? []) {
         const list = (marks.get(partition) ?? []).filter(({ offset }) => offset < position);
@@ -76,6 +85,13 @@ export function createHistory() {
       return { before: list[index] ?? null, after: list[index + 1] ?? null };
     },
   };
+}
+
+/** Dead letters before it that are rows by now; dropped ones are counted as what they were. */
+function withClosed(mark: Mark, { as, offsets }: ClosedLetters): Mark {
+  const before = as === 'dropped' ? 0 : offsets.filter((offset) => offset < mark.offset).length;
+  const { totals } = mark;
+  return { ...mark, totals: { ...totals, rows: totals.rows + before, deadLetters: totals.deadLetters - before } };
 }
 
 const maxOf = (a: number | null, b: number | null): number | null => (a === null ? b : b === null ? a : Math.max(a, b));

@@ -74,6 +74,19 @@ export const entryFacts = ({ entry, range }: TakenIn): JsonObject => ({
 });
 
 async function asLetter({ takenIn, finder, place }: FoundIn): Promise<Told | null> {
+  const { closed } = takenIn;
+  if (closed?.as === 'dropped') {
+    const facts = {
+      state: 'dropped',
+      dropped: { version: closed.entry.version, at: closed.entry.at },
+      entry: entryFacts(takenIn),
+    };
+    return told(
+      'dead_letter',
+      `it was a dead letter, and was dropped at ${closed.entry.at} (entry ${closed.entry.version})`,
+      facts,
+    );
+  }
   const letters = takenIn.live.filter(({ kind }) => kind === 'dead_letters');
   const [hit] = await finder.byPlace(letters, place);
   if (!hit) return null;

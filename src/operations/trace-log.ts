@@ -3,6 +3,7 @@
 
 import { readEntry } from '../lake/read-log.ts';
 import type { ObjectStore } from '../lake/store.ts';
+import type { Closing } from '../model/entry-letters.ts';
 import type { FeedState, LiveFile } from '../model/feed-state.ts';
 import type { CommittedRange, LakeFile, LogEntry } from '../model/log-entry.ts';
 import type { MessagePlace } from '../model/trace.ts';
@@ -16,6 +17,8 @@ export type TakenIn = {
   readonly live: readonly LiveFile[];
   /** Files that may have held it. */
   readonly removed: readonly Removal[];
+  /** When it was a dead letter, and no more: what closed it. */
+  readonly closed: { readonly entry: LogEntry; readonly as: Closing } | null;
 };
 
 /** Small files, a network between them and us at worst. */
@@ -28,13 +31,16 @@ export async function findTakenIn(
   { partition, offset }: MessagePlace,
 ): Promise<TakenIn | null> {
   const removals = new Map<string, LogEntry>();
+  let closed: TakenIn['closed'] = null;
   for (let newest = state.version; newest > 0; newest -= READ_AT_ONCE) {
     const versions = Array.from({ length: Math.min(READ_AT_ONCE, newest) }, (_, back) => newest - back);
     const entries = await Promise.all(versions.map((version) => readEntry(store, state.feed, version)));
     for (const entry of entries) {
       if (entry === null || isVoid(state, entry, removals)) continue;
       const range = entry.ranges.find((one) => one.partition === partition && one.start <= offset && offset < one.end);
-      if (range) return { entry, range, ...followed(state, entry, removals) };
+      if (range) return { entry, range, closed, ...followed(state, entry, removals) };
+      const letters = entry.letters?.closed.find((one) => one.partition === partition && one.offsets.includes(offset));
+      if (letters) closed ??= { entry, as: letters.as };
       for (const path of entry.removed) removals.set(path, entry);
     }
   }

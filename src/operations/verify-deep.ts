@@ -11,7 +11,7 @@ import { type FeedState, liveFiles } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import type { SnapshotName } from '../model/snapshot.ts';
 import { compareRows, rowsOfSnapshot } from '../warehouse/compared-rows.ts';
-import { openDeadLetters, sealedSnapshots } from '../warehouse/inspect.ts';
+import { deadLetterPlaces, sealedSnapshots } from '../warehouse/inspect.ts';
 import { snapshotTotalsOf } from '../warehouse/seal.ts';
 import { unlessDamaged } from './verify-snapshots.ts';
 import type { WarehouseLook } from './verify-warehouse.ts';
@@ -98,7 +98,7 @@ export async function verifySealedInWarehouse({ warehouse, feed, fact, signal }:
 export async function compareSealed(look: DeepLook & WarehouseLook): Promise<CheckResult> {
   const { store, connection, state, warehouse, feed, fact, signal } = look;
   const findings: Finding[] = [];
-  const except = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
+  const except = await deadLetterPlaces(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
   const others = new Map((await sealedSnapshots(warehouse, feed.name, signal)).map((one) => [nameOf(one), one]));
   let compared = 0;
   for (const sealed of state.sealed) {

@@ -10,7 +10,7 @@ import type { CheckResult } from '../model/findings.ts';
 import { publishedFiles } from '../model/snapshot-files.ts';
 import { compareRows, rowsOfSnapshot } from '../warehouse/compared-rows.ts';
 import type { FactTable } from '../warehouse/fact-table.ts';
-import { openDeadLetters, openSnapshot } from '../warehouse/inspect.ts';
+import { deadLetterPlaces, openSnapshot } from '../warehouse/inspect.ts';
 import { addRows, type Tally } from './verify-tally.ts';
 import { type Reread, reread, type TopicLook } from './verify-topic.ts';
 import { readPositions, type WarehouseLook } from './verify-warehouse.ts';
@@ -118,7 +118,7 @@ export async function foldForWarehouse(
     await run(connection, `DROP TABLE ${delta}`);
     return tally.result(feed.topic, read);
   }
-  const except = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
+  const except = await deadLetterPlaces(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
   const wanted = `SELECT * FROM ${delta} WHERE NOT ${DELETED_COLUMN}`;
   const where = rowsOfSnapshot(fact, open);
   const { onlyWanted, onlyFound, examples } = await compareRows({

@@ -146,9 +146,12 @@ async function lookAtWarehouse(installation: Installation, feed: Feed, half: Oth
     if (compared) found.checks.push(compared);
   }
   if (isTable && !isBoth) found.checks.push(await verifyOwnSnapshots(warehouse));
-  if (isBoth && isTable) found.checks.push(await verifySnapshots({ ...warehouse, store, connection, state }));
+  if (isBoth && isTable)
+    found.checks.push(await verifySnapshots({ ...warehouse, store, connection, state, dropped: droppedIn(log) }));
   if (isBoth && isTable && deep) found.checks.push(await compareSealed({ ...warehouse, ...inside }));
 }
+
+const droppedIn = ({ closed }: WholeLog): WholeLog['closed'] => closed.filter(({ as }) => as === 'dropped');
 
 const keyOf = (feed: Feed, { schema }: FeedState): readonly KeyColumn[] =>
   feed.keyFields.flatMap((name) => (schema === null ? [] : (pinnedFields(schema).find((field) => field.name === name) ?? [])));

@@ -14,7 +14,7 @@ import { dayStartMs } from '../model/snapshot.ts';
 import { compareRows, rowsOfRange } from '../warehouse/compared-rows.ts';
 import { keptRows } from '../warehouse/expire.ts';
 import { type FactTable, isOwn } from '../warehouse/fact-table.ts';
-import { openDeadLetters, retainedCounts } from '../warehouse/inspect.ts';
+import { deadLetterPlaces, retainedCounts } from '../warehouse/inspect.ts';
 import type { Statement } from '../warehouse/warehouse.ts';
 import { foldForWarehouse, foldTable } from './verify-fold.ts';
 import { addRows, createTally, type Tally } from './verify-tally.ts';
@@ -91,11 +91,21 @@ function mayHold(ranges: readonly CommittedRange[] | null, wanted: readonly Comm
 async function compareLetters(look: TopicLook, batch: StagedBatch, tally: Tally): Promise<void> {
   const letters = 'kafka_partition, kafka_offset, kafka_key, value';
   await holdFound(look, batch, { kind: 'dead_letters', columns: letters, empty: batch.tables.deadLetters });
-  const staged = `SELECT ${letters} FROM ${batch.tables.deadLetters}`;
+  const staged = `SELECT ${letters} FROM ${batch.tables.deadLetters} ${notDropped(look, batch)}`;
   const found = `SELECT ${letters} FROM ${FOUND}`;
   const add = (kind: string, sql: string): Promise<void> => addRows(look.connection, tally, { kind, sql });
   await add('letters', `SELECT * FROM ((${staged}) EXCEPT ALL (${found}))`);
   await add('letters_surplus', `SELECT * FROM ((${found}) EXCEPT ALL (${staged}))`);
+}
+
+/** Those that somebody has dropped are refused still, and in no file. */
+function notDropped({ log }: TopicLook, { ranges }: StagedBatch): string {
+  const dropped = log.closed.filter(
+    ({ as, partition, offset }) =>
+      as === 'dropped' && ranges.some((range) => range.partition === partition && range.start <= offset && offset < range.end),
+  );
+  if (dropped.length === 0) return '';
+  return `WHERE (kafka_partition, kafka_offset) NOT IN (${dropped.map(({ partition, offset }) => `(${partition}, ${offset})`).join(', ')})`;
 }
 
 /** A stream's rows in the warehouse, beside what Kafka has of its offsets. */
@@ -104,7 +114,7 @@ export async function verifyTopicInWarehouse(look: TopicLook & WarehouseLook, is
   const tally = createTally('warehouse', isCompacted);
   if (fact === null) return tally.result(feed.topic, { messages: 0, cutShort: [] });
   if (feed.type === 'table') return await foldForWarehouse({ ...look, fact }, { tally, isCompacted });
-  const letters = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
+  const letters = await deadLetterPlaces(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
   const all = fact.values.map(({ name, holds }) => `NULL::${isOwn(holds) ? 'VARCHAR' : duckdbType(holds)} AS ${quoteName(name)}`);
   const kept = await keptOf(look, fact);
   const read = await reread(look, async (batch) => {

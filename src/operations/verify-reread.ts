@@ -2,11 +2,13 @@
 
 import { topicSettings } from '../broker/topic-settings.ts';
 import { topicBounds } from '../broker/watermarks.ts';
-import type { SchemaStretch, WholeLog } from '../lake/read-whole-log.ts';
+import type { WholeLog } from '../lake/read-whole-log.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
 import type { CheckResult } from '../model/findings.ts';
 import { later, toOffset } from '../model/offsets.ts';
+import { type Redecoded, type SchemaStretch, withRedecoded } from '../model/stretches.ts';
+import { redecodedLetters } from '../warehouse/dead-letters.ts';
 import { gapsOf } from '../warehouse/inspect.ts';
 import type { Installation } from './installation.ts';
 import type { DeepLook } from './verify-deep.ts';
@@ -31,7 +33,10 @@ export async function rereadCheck(installation: Installation, inside: OfTopic, t
     positions: new Map([...positions].map(([partition, { position }]) => [partition, position])),
     starts: new Map([...positions].map(([partition, { start }]) => [partition, start])),
     // Of a feed that goes to the warehouse alone the log knows no offsets.
-    stretches: log.stretches.size > 0 ? log.stretches : await stretchesOf(there, schemaVersionOf(log.state)),
+    stretches: withRedecoded(
+      log.stretches.size > 0 ? log.stretches : await stretchesOf(there, schemaVersionOf(log.state)),
+      there ? await redecodedLetters(there.warehouse, { feed: feed.name, topic }, signal) : redecodedIn(log),
+    ),
     timezone: config.lake.timezone,
     newId,
     nowMs,
@@ -48,6 +53,8 @@ export async function rereadCheck(installation: Installation, inside: OfTopic, t
   const findings = [{ place: topic, kind: 'unreadable', what, todo: 'see what the other checks say of the file' }];
   return { check: 'topic', target: there ? 'warehouse' : 'lake', findings, notes: [], detail: 'not compared' };
 }
+
+const redecodedIn = ({ closed }: WholeLog): readonly Redecoded[] => closed.filter(({ as }) => as !== 'dropped');
 
 /** From where the feed began on, but for what Kafka no longer had, or what was left to others. */
 async function stretchesOf(there: InWarehouse | null, schemaVersion: number): Promise<WholeLog['stretches']> {

@@ -1,19 +1,21 @@
 // A table's snapshots in the lake beside those in the warehouse: the open one row by row when both are at the same positions, the
 // sealed ones by what was written down when they were sealed, and by their rows.
 
-import type { Connection } from '../duckdb/connection.ts';
-import { quoteText } from '../duckdb/sql.ts';
+import { type Connection, queryColumns } from '../duckdb/connection.ts';
+import { parquetScan, quoteText } from '../duckdb/sql.ts';
 import { LakeError } from '../errors.ts';
+import { letterFiles } from '../lake/dead-letters.ts';
 import { resolveFile } from '../lake/resolve-file.ts';
 import type { ObjectStore } from '../lake/store.ts';
+import { type LetterPlace, letterKey } from '../model/dead-letters.ts';
 import type { SealedSnapshot } from '../model/entry-seal.ts';
 import type { FeedState, LiveFile } from '../model/feed-state.ts';
 import type { CheckResult, Finding } from '../model/findings.ts';
 import { compareNames, type SnapshotName } from '../model/snapshot.ts';
 import { compareRows, rowsOfSnapshot } from '../warehouse/compared-rows.ts';
 import {
+  deadLetterPlaces,
   expiringSnapshots,
-  openDeadLetters,
   openSnapshot,
   rowsBySnapshot,
   type SealedRow,
@@ -26,6 +28,8 @@ export type SnapshotsLook = WarehouseLook & {
   readonly store: ObjectStore;
   readonly connection: Connection;
   readonly state: FeedState;
+  /** Dead letters of the lake that somebody has dropped. */
+  readonly dropped: readonly LetterPlace[];
 };
 
 /** Of a table whose destination is both. */
@@ -54,7 +58,8 @@ async function compareOpen(look: SnapshotsLook, findings: Finding[], notes: stri
   const file = fileOf(state, open);
   const key = file && (await resolveFile(store, feed.name, file));
   if (file && key === null) return 'open: its file is missing';
-  const letters = await openDeadLetters(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
+  const inWarehouse = await deadLetterPlaces(warehouse, feed.name, { countMax: LETTERS_MAX, signal });
+  const letters = new Set([...inWarehouse, ...look.dropped.map(letterKey), ...(await lettersOfLake(look))]);
   const difference = await unlessDamaged(() =>
     compareRows({
       warehouse,
@@ -82,7 +87,7 @@ async function compareOpen(look: SnapshotsLook, findings: Finding[], notes: stri
   }
   const { onlyWanted, onlyFound, rows, examples } = difference;
   if (letters.size > 0)
-    notes.push(`${letters.size} messages are open dead letters of the warehouse: their rows were not compared`);
+    notes.push(`${letters.size} messages are dead letters of one of the targets: the rows of their keys were not compared`);
   if (onlyWanted + onlyFound > 0)
     findings.push({
       place: `snapshot ${nameOf(open)}`,
@@ -91,6 +96,21 @@ async function compareOpen(look: SnapshotsLook, findings: Finding[], notes: stri
       todo: DIFFERS,
     });
   return `open ${nameOf(open)}: ${rows} rows compared`;
+}
+
+/** One target's letters may have been tried again before the other's. */
+async function lettersOfLake({ store, connection, feed, state }: SnapshotsLook): Promise<readonly string[]> {
+  const paths: string[] = [];
+  for (const file of letterFiles(state)) {
+    const key = await resolveFile(store, feed.name, file);
+    if (key !== null) paths.push(store.localPath(key));
+  }
+  if (paths.length === 0) return [];
+  const at = `CAST(kafka_partition AS VARCHAR) || ':' || CAST(kafka_offset AS VARCHAR)`;
+  const found = await unlessDamaged(() =>
+    queryColumns(connection, `SELECT ${at} FROM ${parquetScan(paths)} LIMIT ${LETTERS_MAX}`),
+  );
+  return typeof found === 'string' ? [] : (found[0] ?? []).map(String);
 }
 
 /** The engine's words, when it cannot read a file: damage, which must not end the look at everything else. */
@@ -127,7 +147,7 @@ async function compareSealed(look: SnapshotsLook, findings: Finding[], notes: st
   if (expiring.size > 0) notes.push(`retention has begun to delete ${[...expiring].join(', ')} in the warehouse`);
   const oldest = [...inWarehouse.values(), ...(open ? [open] : [])].sort(compareNames)[0];
   let before = 0;
-  const letters = await openDeadLetters(warehouse, feed.name, { countMax: 1, signal });
+  const letters = await deadLetterPlaces(warehouse, feed.name, { countMax: 1, signal });
   const find = (name: string, kind: string, what: string): void =>
     void findings.push({ place: `snapshot ${name}`, kind, what, todo: DIFFERS });
   for (const sealed of state.sealed) {

@@ -7,11 +7,12 @@ import { assert, LakeError } from '../errors.ts';
 import { type DecodePlan, decodePlan } from '../ingest/decode.ts';
 import { pinnedFeed } from '../ingest/feed-schema.ts';
 import { Stage, type StageOptions } from '../ingest/stage.ts';
-import type { SchemaStretch, WholeLog } from '../lake/read-whole-log.ts';
+import type { WholeLog } from '../lake/read-whole-log.ts';
 import type { StagedBatch } from '../model/batch.ts';
 import type { Feed } from '../model/feed.ts';
 import { liveFiles } from '../model/feed-state.ts';
 import { later, type Offset } from '../model/offsets.ts';
+import type { SchemaStretch } from '../model/stretches.ts';
 import type { DeepLook } from './verify-deep.ts';
 
 export type TopicLook = DeepLook & {

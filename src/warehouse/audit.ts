@@ -26,6 +26,8 @@ export type AuditAction =
   | 'files_deleted'
   | 'rows_deleted'
   | 'dead_letters_deleted'
+  | 'dead_letters_retried'
+  | 'dead_letters_dropped'
   | 'snapshot_deleted'
   | 'files_compacted'
   | 'feed_rewound'

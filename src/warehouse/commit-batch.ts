@@ -93,10 +93,11 @@ function insertDimension(dialect: Dialect, dimension: DimensionTable): Insert {
 const MESSAGE = ['feed', 'topic', 'kafka_partition', 'kafka_offset'];
 const REFUSAL = ['field', 'reason', 'schema_version'];
 
-/** After a rewind the same message may be refused again. One that a rebuild finds again stays as it is, unless an earlier rebuild closed it. */
+/** After a rewind the same message may be refused again. One that a rebuild finds again stays as it is, unless it had become a row, or an
+ *  earlier rebuild closed it. */
 const insertDeadLetters = (dialect: Dialect, isWhole: boolean): Insert => ({
   table: 'lake_dead_letters',
-  columns: [...MESSAGE, 'kafka_timestamp', 'kafka_key', 'value', 'headers', ...REFUSAL],
+  columns: [...MESSAGE, 'kafka_timestamp', 'kafka_key', 'value', 'headers', ...REFUSAL, 'effective_timestamp'],
   tail: dialect.upsert({
     table: 'lake_dead_letters',
     key: MESSAGE,
@@ -105,8 +106,8 @@ const insertDeadLetters = (dialect: Dialect, isWhole: boolean): Insert => ({
       // The state last: in MySQL what follows it would see the new one.
       ...(isWhole
         ? ([
-            ['closed_at', `IF(${old('state')} = 'superseded', NULL, ${old('closed_at')})`],
-            ['state', `IF(${old('state')} = 'superseded', 'open', ${old('state')})`],
+            ['closed_at', `IF(${old('state')} = 'dropped', ${old('closed_at')}, NULL)`],
+            ['state', `IF(${old('state')} = 'dropped', 'dropped', 'open')`],
           ] as const)
         : ([
             ['closed_at', 'NULL'],

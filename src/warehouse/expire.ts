@@ -172,8 +172,8 @@ export async function deleteLetters(expiring: Expiring, deleting: Deleting): Pro
       },
     ],
   });
-  const counted = { ...of("state NOT IN ('open', 'superseded')"), account: 'retained_dead_letters' } as const;
-  const uncounted = { ...of("state = 'superseded'"), account: null };
+  const counted = { ...of("state = 'dropped'"), account: 'retained_dead_letters' } as const;
+  const uncounted = { ...of("state IN ('retried', 'superseded')"), account: null };
   return (await deleteBatches(expiring, counted, deleting)) + (await deleteBatches(expiring, uncounted, deleting));
 }
 

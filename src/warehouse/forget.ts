@@ -9,6 +9,10 @@ import type { SqlScalar, Statement, Tx, Warehouse } from './warehouse.ts';
 
 const CHUNK_ROWS = 1_000;
 
+/** A dead letter that is tried again may bring a row of its own time: tombstones after the oldest one are needed still. */
+const NOT_HELD = `kafka_timestamp < COALESCE((SELECT MIN(l.kafka_timestamp) FROM lake_dead_letters l
+  WHERE l.feed = ? AND l.state = 'open'), TIMESTAMP '9999-12-31 23:59:59')`;
+
 export type Forgetting = PositionsOf & {
   readonly warehouse: Warehouse;
   readonly beforeMs: number;
@@ -25,8 +29,8 @@ export async function forgetTombstones(forgetting: Forgetting, signal: AbortSign
   let forgottenCount = 0;
   for (let after: SqlScalar = new Uint8Array(); !stop.aborted; ) {
     const chunk: Statement = {
-      text: `SELECT key_hash FROM lake_tombstones WHERE feed = ? AND key_hash > ? AND kafka_timestamp < ? ORDER BY key_hash LIMIT ${CHUNK_ROWS}`,
-      values: [feed, after, before],
+      text: `SELECT key_hash FROM lake_tombstones WHERE feed = ? AND key_hash > ? AND kafka_timestamp < ? AND ${NOT_HELD} ORDER BY key_hash LIMIT ${CHUNK_ROWS}`,
+      values: [feed, after, before, feed],
     };
     const hashes: readonly SqlScalar[] = (await patiently(() => warehouse.run(chunk, signal))).flatMap(
       (row) => row['key_hash'] ?? [],
@@ -51,7 +55,7 @@ async function deleteSettled(
   if (settledMs === null || settledMs < beforeMs) return null;
   const marks = hashes.map(() => '?').join(', ');
   return await tx.change({
-    text: `DELETE FROM lake_tombstones WHERE feed = ? AND key_hash IN (${marks}) AND kafka_timestamp < ?`,
-    values: [feed, ...hashes, timeText(beforeMs)],
+    text: `DELETE FROM lake_tombstones WHERE feed = ? AND key_hash IN (${marks}) AND kafka_timestamp < ? AND ${NOT_HELD}`,
+    values: [feed, ...hashes, timeText(beforeMs), feed],
   });
 }

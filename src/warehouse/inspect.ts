@@ -37,10 +37,11 @@ export async function heldInFacts(warehouse: Warehouse, fact: FactTable, signal:
   return heldOf(await warehouse.run(statement(`${of} ${where}`, [open.date, open.version]), signal));
 }
 
-/** Dead letters, open or not, but for those that a rebuild of the table did not find again: the positions do not count them. */
+/** Dead letters that are such still, open or dropped: those that became rows, and those that a rebuild of the table did not find again,
+ *  the positions do not count as dead letters. */
 export async function heldInDeadLetters(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<readonly Held[]> {
   const text = `SELECT kafka_partition, COUNT(*) AS held, MAX(kafka_offset) AS offset_max
-    FROM lake_dead_letters WHERE feed = ? AND state <> 'superseded' GROUP BY kafka_partition`;
+    FROM lake_dead_letters WHERE feed = ? AND state NOT IN ('retried', 'superseded') GROUP BY kafka_partition`;
   return heldOf(await warehouse.run(statement(text, [feed]), signal));
 }
 
@@ -194,13 +195,14 @@ export async function rowsBySnapshot(
   return new Map(rows.map((row) => [`${row['snapshot_date']}/${row['snapshot_version']}`, Number(row['held'])]));
 }
 
-/** Coordinates of open dead letters, `partition:offset`; at most so many. */
-export async function openDeadLetters(
+/** Coordinates of messages that are dead letters still, open or dropped, `partition:offset`; at most so many. */
+export async function deadLetterPlaces(
   warehouse: Warehouse,
   feed: string,
   { countMax, signal }: { readonly countMax: number; readonly signal: AbortSignal },
 ): Promise<ReadonlySet<string>> {
-  const text = `SELECT kafka_partition, kafka_offset FROM lake_dead_letters WHERE feed = ? AND state = 'open' LIMIT ${countMax}`;
+  const text = `SELECT kafka_partition, kafka_offset FROM lake_dead_letters
+    WHERE feed = ? AND state IN ('open', 'dropped') LIMIT ${countMax}`;
   const rows = await warehouse.run(statement(text, [feed]), signal);
   return new Set(rows.map((row) => `${row['kafka_partition']}:${row['kafka_offset']}`));
 }

@@ -2,6 +2,7 @@
 // and its coordinates and the reason say where the bytes are. Pure.
 // Invariant: what comes out fits into a statement by itself; a letter that fits is not touched.
 
+import { NOT_KEPT } from '../model/dead-letters.ts';
 import type { SqlScalar, Values } from './warehouse.ts';
 
 /** Places among the values of a dead letter's row. */
@@ -35,7 +36,6 @@ export function fittingLetter(
   }
   if (left.length === 0) return values;
   const place = `${values[AT.topic]}:${values[AT.partition]}:${values[AT.offset]}`;
-  kept[AT.reason] =
-    `${values[AT.reason]}; not kept here, for the warehouse takes no statement as large: its ${left.join(', its ')}, in Kafka at ${place}`;
+  kept[AT.reason] = `${values[AT.reason]}${NOT_KEPT}: its ${left.join(', its ')}, in Kafka at ${place}`;
   return kept;
 }

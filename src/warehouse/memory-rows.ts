@@ -103,6 +103,7 @@ const letterValues = (letter: DeadLetter, schemaVersion: number): Values => [
   letter.field,
   letter.reason,
   String(schemaVersion),
+  isKafkaTime(letter.timestampMs) ? timeText(Number(letter.effectiveMs)) : null,
 ];
 
 type Place = { readonly index: number; readonly type: FieldType };

@@ -109,7 +109,7 @@ async function rewindPartition(tx: Tx, rewinding: Rewinding, given: Partition): 
   const rows = fact ? await deleteFrom(fact.quoted, `${p?.quoted} = ? AND ${o?.quoted} >= ?`, [partition, to]) : 0;
   const ofFeed = [feed, topic, partition, to];
   const letters = 'feed = ? AND topic = ? AND kafka_partition = ? AND kafka_offset >= ?';
-  const deadLetters = await deleteFrom('lake_dead_letters', `${letters} AND state <> 'superseded'`, ofFeed);
+  const deadLetters = await deleteFrom('lake_dead_letters', `${letters} AND state NOT IN ('retried', 'superseded')`, ofFeed);
   await deleteFrom('lake_dead_letters', letters, ofFeed);
   const gaps = 'feed = ? AND topic = ? AND kafka_partition = ? AND start_offset';
   await deleteFrom('lake_gaps', `${gaps} >= ?`, ofFeed);

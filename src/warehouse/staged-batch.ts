@@ -20,7 +20,7 @@ export type BatchRows = {
   readonly facts: RowSource;
   /** key_hash, partition, offset, timestamp; sorted by key_hash. */
   readonly tombstones: RowSource;
-  /** partition, offset, timestamp, key, value, headers, field, reason, schema version. */
+  /** partition, offset, timestamp, key, value, headers, field, reason, schema version, effective timestamp. */
   readonly deadLetters: RowSource;
   /** By dimension of the fact table: key, attributes, key_hash, first and last timestamp, then partition and offset of the
    *  newest message; sorted by key_hash. */
@@ -101,7 +101,16 @@ export async function readBatch(
 }
 
 const lettersSql = (table: string): string => {
-  const columns = [...LINEAGE, 'kafka_key', 'value', 'headers', 'field', 'reason', text('schema_version')];
+  const columns = [
+    ...LINEAGE,
+    'kafka_key',
+    'value',
+    'headers',
+    'field',
+    'reason',
+    text('schema_version'),
+    instant('effective_timestamp'),
+  ];
   return `${columns.join(', ')} FROM ${table} ORDER BY kafka_partition, kafka_offset`;
 };
 

@@ -1,5 +1,5 @@
 // Dead letters that a table read anew has not found again: of messages that are rows by now, or that Kafka has no more. They are closed.
-// Invariant: the letters of a feed that are not superseded, and those that retention has deleted, are what its positions count.
+// Invariant: the letters of a feed that are open or dropped, and those that retention has deleted, are what its positions count.
 
 import { timeText } from './audit.ts';
 import type { PositionsOf } from './positions.ts';

@@ -117,7 +117,11 @@ const HELD = [
   'lake init',
 ] as const;
 /** Called one by one. */
-type Held = (typeof HELD)[number] | `lake feeds ${'disable' | 'show' | 'remove' | 'infer' | 'add'}`;
+type Held =
+  | (typeof HELD)[number]
+  | 'lake plan'
+  | `lake dead-letters ${'list' | 'show' | 'retry'}`
+  | `lake feeds ${'disable' | 'show' | 'remove' | 'infer' | 'add'}`;
 
 test('every document is as the page has it', async () => {
   await using at = await scene();
@@ -144,6 +148,9 @@ test('every document is as the page has it', async () => {
   // So that verify has something to find.
   for (const name of new Glob('tables/**/*.parquet').scanSync(at.setup.lakePath)) rmSync(join(at.setup.lakePath, name));
   for (const command of HELD.slice(4, -4)) await hold(command);
+  await hold('lake dead-letters list');
+  await hold('lake dead-letters show', [`${at.topics[1]}:0:0`]);
+  await hold('lake dead-letters retry');
   await hold('lake rewind', ['totals', '--to', 'earliest', '--dry-run']);
   await hold('lake rewind', ['wrong', '--to', 'earliest', '--dry-run']);
   await hold('lake doctor');

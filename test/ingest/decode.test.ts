@@ -203,6 +203,7 @@ test('keeps a dead letter whole: bytes, key, headers, reason, schema version, da
       partition: 4,
       offset: 9n,
       timestampMs: MESSAGE_MS,
+      effectiveMs: MESSAGE_MS,
       key: null,
       value: Buffer.from([0xff, 0, 0x1e]),
       headers: null,
@@ -212,10 +213,12 @@ test('keeps a dead letter whole: bytes, key, headers, reason, schema version, da
   ]);
   const letters = await query(
     connection,
-    `SELECT * REPLACE (hex(value) AS value, hex(kafka_key) AS kafka_key, kafka_timestamp::VARCHAR AS kafka_timestamp, _day::VARCHAR AS _day)
+    `SELECT * REPLACE (hex(value) AS value, hex(kafka_key) AS kafka_key, kafka_timestamp::VARCHAR AS kafka_timestamp, _day::VARCHAR AS _day,
+       effective_timestamp::VARCHAR AS effective_timestamp)
      FROM ${staged.deadLetters} ORDER BY kafka_offset`,
   );
-  const shared = { kafka_timestamp: '2025-01-27 17:46:40+00', schema_version: 3, _day: '2025-01-28' };
+  const at = '2025-01-27 17:46:40+00';
+  const shared = { kafka_timestamp: at, effective_timestamp: at, schema_version: 3, _day: '2025-01-28' };
   expect(letters).toEqual([
     {
       ...shared,

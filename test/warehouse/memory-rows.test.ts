@@ -89,7 +89,13 @@ function randomBatch(dice: Dice, fields: readonly Field[], feed: Feed): BuiltChu
     effectiveMs: MESSAGE_MS + BigInt(dice.upTo(5)),
   }));
   const refused = Array.from({ length: 3 }, (_, index) => ({
-    ...{ ...outside(100 + index), field: null, reason: 'the target refuses it', value: Buffer.from([0xff, index]) },
+    ...{
+      ...outside(100 + index),
+      effectiveMs: MESSAGE_MS,
+      field: null,
+      reason: 'the target refuses it',
+      value: Buffer.from([0xff, index]),
+    },
   }));
   return { chunk, refused, tombstones, bytes: 1, release: () => undefined };
 }

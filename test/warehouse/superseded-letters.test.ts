@@ -24,7 +24,7 @@ describe.each([...mysqlEngines, 'duckdb'] as const)('%s', (engine) => {
           VALUES ${at.map(([partition, offset]) => `('${feed}', 't', ${partition}, ${offset}, '${AT}', 'wrong')`).join(', ')}`,
       );
     const letter = ([partition, offset]: readonly [number, number]) =>
-      [`${partition}`, `${offset}`, AT, null, null, null, null, 'again', '2'] as const;
+      [`${partition}`, `${offset}`, AT, null, null, null, null, 'again', '2', AT] as const;
     /** What a rebuild finds, in statements of two. */
     const found = (...at: readonly (readonly [partition: number, offset: number])[]) =>
       warehouse.transaction(async (tx) => {
