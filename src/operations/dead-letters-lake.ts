@@ -204,13 +204,12 @@ async function writeTable({ parts, state, staging, decoding }: RowParts, batch: 
   await run(connection, collapseSql({ into: winners, rows, tombstones, keyColumns: feed.keyFields }));
   try {
     const [count] = await query(connection, `SELECT count(*) AS count FROM ${winners}`);
-    const fields = { ...feed, fields: decoding.fields };
     const written = await writePublish(connection, {
       ...{ writer, mine: staging.mine, base, snapshot: open, isWhole: false, deadLetters: null, filedLetters: [] },
       origin: { id: staging.batch, feed: feed.name, topic: feed.topic, schemaVersion: decoding.schemaVersion, ranges: [] },
       delta: { table: winners, rows: Number(count?.['count']), bytes: batch.bytes },
       keyColumns: feed.keyFields,
-      columns: [...valueColumns(fields), ...lineageColumns(fields)],
+      columns: [...valueColumns(decoding.feed), ...lineageColumns(decoding.feed)],
     });
     const won = new Set<string>();
     for (const { staged } of written) {

@@ -5,7 +5,7 @@ import { currentActor } from '../config/actor.ts';
 import { type Connection, openDatabase } from '../duckdb/connection.ts';
 import { LakeError } from '../errors.ts';
 import { type DecodePlan, decodePlan } from '../ingest/decode.ts';
-import { feedSchema, pinnedFields } from '../ingest/feed-schema.ts';
+import { feedSchema, pinnedFeed } from '../ingest/feed-schema.ts';
 import { decodeMessages, type RawMessage } from '../ingest/stage-messages.ts';
 import type { TargetName } from '../ingest/target.ts';
 import { openAudit } from '../lake/audit.ts';
@@ -22,10 +22,11 @@ import {
   type RefusedLetter,
   type Selection,
 } from '../model/dead-letters.ts';
-import type { Feed, TypedField } from '../model/feed.ts';
+import type { Feed } from '../model/feed.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
 import { ENGINE_FOLDER } from '../model/paths.ts';
 import { letterMessages, type WarehouseLetter } from '../warehouse/dead-letters.ts';
+import { hasRows } from '../warehouse/positions.ts';
 import { type Choice, inWarehouse, lettersInLake, letterTargets } from './dead-letters.ts';
 import { retryInLake } from './dead-letters-lake.ts';
 import { retryInWarehouse } from './dead-letters-warehouse.ts';
@@ -98,12 +99,19 @@ async function retryFeed(
   for (const target of targets)
     results.push(
       await caught(feed, target, async () => {
-        await schema.pinDeclared();
+        await schema.pinDeclared(() => hasRowsIn(parts));
         return await (target === 'lake' ? retryInLake(parts) : retryInWarehouse(parts));
       }),
     );
   await parts.lake.tidy();
   return results;
+}
+
+/** Of either target: what both have is of one schema. */
+async function hasRowsIn({ installation, feed, lake }: RetryParts): Promise<boolean> {
+  if ([...lake.writer.state().files.values()].some(({ kind, rows }) => kind === 'data' && rows > 0)) return true;
+  if (feed.destination === 'data_lake') return false;
+  return readWarehouse(installation, (warehouse) => hasRows(warehouse, feed.name, installation.signal), false);
 }
 
 /** What changes the letters of a feed: its log, and an engine that spills. */
@@ -131,14 +139,19 @@ export async function openRetry(
   };
 }
 
-export type Decoding = { readonly plan: DecodePlan; readonly fields: readonly TypedField[]; readonly schemaVersion: number };
+/** `feed`: with the fields that are pinned. */
+export type Decoding = {
+  readonly plan: DecodePlan;
+  readonly feed: ReturnType<typeof pinnedFeed>;
+  readonly schemaVersion: number;
+};
 
 /** By the schema that is pinned; null: none is, and nothing converts. */
 export function decodingOf(feed: Feed, state: FeedState, timezone: string): Decoding | null {
   if (state.schema === null) return null;
-  const fields = pinnedFields(state.schema);
+  const pinned = pinnedFeed(feed, state.schema);
   const schemaVersion = schemaVersionOf(state);
-  return { plan: decodePlan({ ...feed, fields }, { timezone, schemaVersion }), fields, schemaVersion };
+  return { plan: decodePlan(pinned, { timezone, schemaVersion }), feed: pinned, schemaVersion };
 }
 
 /** What is refused without being decoded: its bytes are not there, or its time is no time. */

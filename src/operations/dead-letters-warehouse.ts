@@ -46,7 +46,7 @@ export async function retryInWarehouse(parts: RetryParts): Promise<Retried> {
     const decoding = decodingOf(feed, await lake.writer.refresh(), installation.config.lake.timezone);
     if (decoding === null) return { closed: [], refused: letters.map(asRefused) };
     if (ready?.decoding.schemaVersion !== decoding.schemaVersion) {
-      ready = { decoding, fact: factTable(feed, decoding.fields, warehouse.dialect) };
+      ready = { decoding, fact: factTable(decoding.feed, decoding.feed.fields, warehouse.dialect) };
       await prepare(parts, warehouse, ready);
     }
     return await retrySome({ ...ready, parts, warehouse }, letters);

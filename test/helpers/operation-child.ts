@@ -1,8 +1,9 @@
-// `lake retention`, `lake compact` and `lake adopt` by another clock (LAKE_TEST_CLOCK_MS), or with the lake's store or the warehouse wrapped so that
+// `lake retention`, `lake compact`, `lake adopt` and `lake dead-letters retry` by another clock (LAKE_TEST_CLOCK_MS), or with the lake's store or the warehouse wrapped so that
 // the process is killed or stopped at one chosen call (LAKE_TEST_FAULT); a statement's text is its key.
 
 import { randomBytes } from 'node:crypto';
 import { compactReport } from '../../src/commands/compact.ts';
+import { closedReport } from '../../src/commands/dead-letters-close.ts';
 import { retentionReport } from '../../src/commands/retention.ts';
 import { rewindReport } from '../../src/commands/rewind.ts';
 import { loadConfig } from '../../src/config/load.ts';
@@ -13,6 +14,7 @@ import { createLog } from '../../src/log.ts';
 import { parseRewindTo } from '../../src/model/rewind-point.ts';
 import { adoptFeed } from '../../src/operations/adopt.ts';
 import { compactFeeds } from '../../src/operations/compact.ts';
+import { retryLetters } from '../../src/operations/dead-letters-retry.ts';
 import { type Installation, openInstallation } from '../../src/operations/installation.ts';
 import { retainFeeds } from '../../src/operations/retention.ts';
 import { performRewinds, planRewinds } from '../../src/operations/rewind.ts';
@@ -98,6 +100,16 @@ try {
     process.stdout.write(
       JSON.stringify(rewindReport(done, { dryRun }).json, (_, value) => (typeof value === 'bigint' ? String(value) : value)),
     );
+    process.exit(0);
+  }
+  if (process.argv[2] === 'dead-letters') {
+    const selection = { place: null, field: null, reason: null, sinceMs: null, limit: null };
+    const retried = await retryLetters(
+      installation,
+      { feeds: config.feeds, targets: ['lake', 'warehouse'], selection },
+      { dryRun },
+    );
+    process.stdout.write(JSON.stringify(closedReport(retried, { dryRun }).json));
     process.exit(0);
   }
   const compacted = isCompact ? await compactFeeds(installation, feeds, { dryRun, olderThanMs: 86_400_000 }) : [];
