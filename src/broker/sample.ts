@@ -39,6 +39,36 @@ export async function sampleTopic(
   return found;
 }
 
+/** Those that come next at these positions (a partition without one: its oldest); where nothing is unread in any, the newest. */
+export async function sampleNext(
+  peek: KafkaPeek,
+  topic: string,
+  { bounds, positions }: { readonly bounds: TopicBounds; readonly positions: ReadonlyMap<number, Offset> },
+  limits: SampleLimits,
+): Promise<{ readonly from: 'position' | 'newest'; readonly messages: readonly SampleMessage[] }> {
+  const stretches = [...bounds].map(([partition, { low, end }]) => {
+    const position = positions.get(partition) ?? low;
+    return { topic, partition, low, from: position > low ? position : low, end };
+  });
+  const unread = stretches.filter(({ from, end }) => end > from);
+  const wanted = unread.length > 0 ? unread : stretches.filter(({ low, end }) => end > low);
+  const left = { messages: limits.messagesMax, bytes: limits.bytesMax };
+  const found: SampleMessage[] = [];
+  for (const [index, stretch] of wanted.entries()) {
+    // What a partition has too few of is left to those after it.
+    const share = (of: number): number => Math.max(1, Math.ceil(of / (wanted.length - index)));
+    const budget = { messages: share(left.messages), bytes: share(left.bytes) };
+    if (left.messages <= 0 || left.bytes <= 0) break;
+    const taken = await (unread.length > 0
+      ? take(peek, stretch, budget)
+      : takeNewest(peek, { ...stretch, from: stretch.low }, budget));
+    left.messages -= taken.length;
+    for (const { key, value } of taken) left.bytes -= (key?.length ?? 0) + (value?.length ?? 0);
+    found.push(...taken.map((message) => ({ partition: stretch.partition, ...message })));
+  }
+  return { from: unread.length > 0 ? 'position' : 'newest', messages: found };
+}
+
 type Stretch = { readonly topic: string; readonly partition: number; readonly from: Offset; readonly end: Offset };
 
 /** The first messages of a stretch, or the last: then all of it is read. */

@@ -11,6 +11,7 @@ import { feeds } from './feeds.ts';
 import { ingest } from './ingest.ts';
 import { init } from './init.ts';
 import { lag } from './lag.ts';
+import { plan } from './plan.ts';
 import { query } from './query.ts';
 import { retention } from './retention.ts';
 import { rewind } from './rewind.ts';
@@ -21,6 +22,7 @@ import { verify } from './verify.ts';
 /** In the order of `lake --help`. */
 export const COMMANDS: readonly CommandSpec[] = [
   ingest,
+  plan,
   status,
   lag,
   verify,

@@ -11,7 +11,7 @@ import { LettersMoved, letterMessages, type WarehouseLetter, warehouseLetters } 
 import { explained } from '../warehouse/explain.ts';
 import { type FactTable, factTable } from '../warehouse/fact-table.ts';
 import { patiently } from '../warehouse/patience.ts';
-import { raiseSchemaVersion } from '../warehouse/positions.ts';
+import { isOutgrown, raiseSchemaVersion } from '../warehouse/positions.ts';
 import { RowsRefused } from '../warehouse/refused-rows.ts';
 import { dropLetters, type RetriedLetter, retryLetters } from '../warehouse/retry-letters.ts';
 import { setUpWarehouse } from '../warehouse/setup.ts';
@@ -167,8 +167,10 @@ async function prepare({ installation, feed, lake }: RetryParts, warehouse: Ware
   await surely(installation, feed, warehouse, async () => {
     if (identity) await setUpWarehouse(warehouse, { lakeId: identity.lakeId, feeds: [], nowMs: nowMs() }, signal);
     if (!tables) return;
-    await setUpFactTable(warehouse, tables.fact, signal);
-    await warehouse.run(raiseSchemaVersion({ feed: feed.name, topic: feed.topic }, tables.decoding.schemaVersion), signal);
+    const { schemaVersion } = tables.decoding;
+    const mayWiden = await isOutgrown(warehouse, feed.name, schemaVersion, signal);
+    await setUpFactTable(warehouse, tables.fact, signal, { mayWiden });
+    await warehouse.run(raiseSchemaVersion({ feed: feed.name, topic: feed.topic }, schemaVersion), signal);
   });
 }
 

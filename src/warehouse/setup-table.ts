@@ -4,6 +4,7 @@
 
 import { LakeError } from '../errors.ts';
 import type { Field } from '../model/feed.ts';
+import type { PlannedStatement } from '../model/plan.ts';
 import { type AuditEntry, auditStatement } from './audit.ts';
 import { addColumn, createLatestView } from './ddl.ts';
 import type { Dialect } from './dialect.ts';
@@ -59,6 +60,23 @@ export async function tableDrift(
   const facts = await readAll(warehouse, table, signal);
   return planSteps(table, facts, { dialect: warehouse.dialect, mayWiden }).map(({ entry }) => entry);
 }
+
+/** The same with the SQL of each step. Throws as it does. */
+export async function plannedStatements(
+  warehouse: Warehouse,
+  table: FactTable,
+  signal: AbortSignal,
+  { mayWiden = false }: SetUpOptions = {},
+): Promise<readonly PlannedStatement[]> {
+  const facts = await readAll(warehouse, table, signal);
+  return planSteps(table, facts, { dialect: warehouse.dialect, mayWiden }).map(shown);
+}
+
+/** Of a database that has nothing yet. */
+export const statementsFromNothing = (table: FactTable, dialect: Dialect): readonly PlannedStatement[] =>
+  planSteps(table, { tables: [], view: null }, { dialect, mayWiden: false }).map(shown);
+
+const shown = ({ statement, entry: { action, resource } }: Step): PlannedStatement => ({ action, resource, sql: statement.text });
 
 type Facts = { readonly tables: readonly (FoundTable | null)[]; readonly view: FoundTable | null };
 

@@ -92,6 +92,10 @@ export async function lettersScene(engine: 'mysql' | 'mariadb' | 'duckdb', desti
   };
   const scene = {
     ...{ folder, database, kafka, topics, sent, refusing, corrected, send },
+    produce: async (): Promise<void> => {
+      await send('events', EVENTS);
+      await send('totals', TOTALS);
+    },
     /** All messages taken in by the schema that refuses some. */
     fill: async (): Promise<void> => {
       await send('events', EVENTS);
