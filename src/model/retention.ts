@@ -40,8 +40,9 @@ export type RetentionFacts = {
 
 export type WarehouseHoldings = {
   readonly snapshots: readonly (SnapshotName & { readonly state: string; readonly rows: number })[];
-  /** Of a stream with a limit in days, in rows before its first day that is kept. */
+  /** Before the first day that is kept, of a feed that has one. */
   readonly expired: {
+    /** Of a stream. */
     readonly rows: number;
     /** Whether there is a row of a day that is kept, and not of the future. */
     readonly keepsSome: boolean;
@@ -56,6 +57,8 @@ export type RetentionPlan =
       readonly actions: readonly RetentionAction[];
       /** Due, and not deleted, with the reason. */
       readonly kept: readonly RetentionAction[];
+      /** What rows and dead letters in the warehouse lie before. */
+      readonly expiry: Expiry | null;
     }
   | { readonly kind: 'refused'; readonly message: string };
 
@@ -63,29 +66,35 @@ export type RetentionPlan =
 const CLOCK_MS_MAX = 5 * 60_000;
 const DAY_MS = 86_400_000;
 
-/** null: the feed has no limit in days, or it lies before the year 1. */
-export function expiryOf({ feed, nowMs, timezone }: Pick<RetentionFacts, 'feed' | 'nowMs' | 'timezone'>): Expiry | null {
+/** null: the feed has no limit in days, or it lies before the year 1. Of a table: the day of the oldest snapshot that is kept. */
+export function expiryOf(facts: Omit<RetentionFacts, 'newestEntryAtMs' | 'warehouse'> & Snapshots): Expiry | null {
+  const { feed, nowMs, timezone } = facts;
   const { days } = feed.retention;
-  if (feed.type !== 'stream' || days === null) return null;
-  const date = daysBefore(dateIn(nowMs, timezone), days);
-  return date === null ? null : { date, ms: dayStartMs(date, timezone) };
+  if (feed.type === 'table') return dayOf(oldestKept(facts)?.date ?? null, timezone);
+  return days === null ? null : dayOf(daysBefore(dateIn(nowMs, timezone), days), timezone);
 }
+
+type Snapshots = { readonly snapshots: WarehouseHoldings['snapshots'] };
+
+const dayOf = (date: string | null, timezone: string): Expiry | null =>
+  date === null ? null : { date, ms: dayStartMs(date, timezone) };
 
 const dateIn = (ms: number, timezone: string): string => periodOf(ms, { every: { kind: 'day' }, timezone }).date;
 
 export function planRetention(facts: RetentionFacts): RetentionPlan {
   const { feed, nowMs, newestEntryAtMs } = facts;
-  const expiry = expiryOf(facts);
-  const due = [...(feed.type === 'stream' ? dueDays(facts, expiry) : dueSnapshots(facts))];
+  const snapshots = facts.warehouse?.snapshots ?? [];
+  const expiry = expiryOf({ ...facts, snapshots });
+  const due = feed.type === 'stream' ? [...dueDays(facts, expiry)] : [...dueSnapshots(facts), ...dueLetters(facts, expiry)];
   const actions = due.filter(({ kept }) => kept === null).map(({ action }) => action);
   const kept = due.flatMap(({ kept: reason, action }) => (reason === null ? [] : [{ ...action, reason }]));
-  if (actions.length === 0) return { kind: 'plan', actions, kept };
+  if (actions.length === 0) return { kind: 'plan', actions, kept, expiry };
   if (newestEntryAtMs !== null && nowMs < newestEntryAtMs - CLOCK_MS_MAX) {
     const [clock, newest] = [nowMs, newestEntryAtMs].map((ms) => new Date(ms).toISOString());
     return refused(`the clock shows ${clock}, before the newest entry of the log (${newest})`);
   }
-  const all = expiry && wouldTakeAll(facts, expiry);
-  return all ? refused(`${all}: all of it would go`) : { kind: 'plan', actions, kept };
+  const all = expiry && feed.type === 'stream' ? wouldTakeAll(facts, expiry) : null;
+  return all ? refused(`${all}: all of it would go`) : { kind: 'plan', actions, kept, expiry };
 }
 
 const refused = (message: string): RetentionPlan => ({ kind: 'refused', message });
@@ -113,9 +122,20 @@ function* dueDays({ feed, lake, warehouse }: RetentionFacts, expiry: Expiry | nu
       else yield { action: { ...of, kind }, kept: off ?? OPEN_LETTERS };
     }
   }
-  const { rows = 0, lettersClosed = 0, lettersOpen = 0 } = warehouse?.expired ?? {};
+  const rows = warehouse?.expired?.rows ?? 0;
   const of = { ...NOTHING, feed: feed.name, target: 'warehouse', what: `before ${expiry.date}`, reason } as const;
   if (rows > 0) yield { action: { ...of, kind: 'rows', rows }, kept: off };
+  yield* dueLetters({ feed, warehouse }, expiry);
+}
+
+/** Those in the warehouse, which keeps them when they are closed. */
+function* dueLetters({ feed, warehouse }: Pick<RetentionFacts, 'feed' | 'warehouse'>, expiry: Expiry | null): Iterable<Due> {
+  if (expiry === null) return;
+  const limit = feed.type === 'stream' ? `${feed.retention.days} days` : 'its oldest snapshot that is kept';
+  const off = feed.retention.autoDelete ? null : NO_AUTO_DELETE;
+  const { lettersClosed = 0, lettersOpen = 0 } = warehouse?.expired ?? {};
+  const reason = `older than ${limit}: before ${expiry.date}`;
+  const of = { ...NOTHING, feed: feed.name, target: 'warehouse', what: `before ${expiry.date}`, reason } as const;
   if (lettersClosed > 0) yield { action: { ...of, kind: 'dead_letters', rows: lettersClosed }, kept: off };
   if (lettersOpen > 0) yield { action: { ...of, kind: 'dead_letters', rows: lettersOpen }, kept: off ?? OPEN_LETTERS };
 }
@@ -144,6 +164,26 @@ function wouldTakeAll({ feed, nowMs, timezone, lake, warehouse }: RetentionFacts
   return expired && expired.rows > 0 && !expired.keepsSome ? `no row in the warehouse is within ${limit} (${date})` : null;
 }
 
+const standingOf = (snapshots: WarehouseHoldings['snapshots']): WarehouseHoldings['snapshots'] =>
+  snapshots.filter(({ state }) => state === 'open' || state === 'sealed');
+
+/** Of a table; null: none is too many. */
+function oldestKept({ feed, lake, snapshots }: Pick<RetentionFacts, 'feed' | 'lake'> & Snapshots): SnapshotName | null {
+  const { versions } = feed.retention;
+  if (versions === null) return null;
+  const names = [
+    ...lake.sealed,
+    ...adoptedSnapshots(lake.files.values()),
+    ...(lake.snapshot ? [lake.snapshot] : []),
+    ...standingOf(snapshots),
+  ].sort((a, b) => compareNames(b, a));
+  const distinct = names.filter((name, index) => {
+    const before = names[index - 1];
+    return before === undefined || compareNames(before, name) !== 0;
+  });
+  return distinct[versions - 1] ?? null;
+}
+
 /** By name, alike in both: a target that is behind does not keep others than the one that is ahead. */
 function* dueSnapshots({ feed, lake, warehouse }: RetentionFacts): Iterable<Due> {
   const { versions, autoDelete } = feed.retention;
@@ -153,18 +193,11 @@ function* dueSnapshots({ feed, lake, warehouse }: RetentionFacts): Iterable<Due>
     yield { action: { ...action, rows }, kept: null };
   }
   if (versions === null) return;
-  const standing = inWarehouse.filter(({ state }) => state === 'open' || state === 'sealed');
+  const standing = standingOf(inWarehouse);
   const adopted = adoptedSnapshots(lake.files.values());
-  const names = [...lake.sealed, ...adopted, ...(lake.snapshot ? [lake.snapshot] : []), ...standing].sort((a, b) =>
-    compareNames(b, a),
-  );
-  const distinct = names.filter((name, index) => {
-    const before = names[index - 1];
-    return before === undefined || compareNames(before, name) !== 0;
-  });
-  const oldestKept = distinct[versions - 1];
-  if (oldestKept === undefined) return;
-  const isDue = (name: SnapshotName): boolean => compareNames(name, oldestKept) < 0;
+  const oldest = oldestKept({ feed, lake, snapshots: inWarehouse });
+  if (oldest === null) return;
+  const isDue = (name: SnapshotName): boolean => compareNames(name, oldest) < 0;
   const reason = versions === 1 ? 'not the newest snapshot' : `not among the newest ${versions} snapshots`;
   const kept = autoDelete ? null : NO_AUTO_DELETE;
   for (const { date, version, path } of lake.sealed.filter(isDue)) {

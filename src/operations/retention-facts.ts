@@ -8,7 +8,7 @@ import type { ObjectStore } from '../lake/store.ts';
 import type { Feed } from '../model/feed.ts';
 import type { FeedState } from '../model/feed-state.ts';
 import { expiryOf, type RetentionFacts, type WarehouseHoldings } from '../model/retention.ts';
-import { type Expiring, expiredRows, snapshotsHeld } from '../warehouse/expire.ts';
+import { type Expiring, expiredLetters, expiredRows, snapshotsHeld } from '../warehouse/expire.ts';
 import { factTable } from '../warehouse/fact-table.ts';
 import { patiently } from '../warehouse/patience.ts';
 import { type Warehouse, WarehouseFailure, warehouseError } from '../warehouse/warehouse.ts';
@@ -26,21 +26,23 @@ export async function readRetentionFacts(
   const newest = state.version === 0 ? null : await readEntry(store, feed.name, state.version);
   // After the entry: otherwise one of now would be from the future.
   const at = { feed, nowMs: nowMs(), timezone: config.lake.timezone };
-  const warehouse = expiring && (await holdingsOf(expiring, at, installation.signal));
+  const warehouse = expiring && (await holdingsOf(expiring, { ...at, lake: state }, installation.signal));
   return { ...at, lake: state, newestEntryAtMs: newest && Date.parse(newest.at), warehouse };
 }
 
 async function holdingsOf(
   expiring: Expiring,
-  at: { readonly feed: Feed; readonly nowMs: number; readonly timezone: string },
+  at: { readonly feed: Feed; readonly nowMs: number; readonly timezone: string; readonly lake: FeedState },
   signal: AbortSignal,
 ): Promise<WarehouseHoldings> {
-  const expiry = expiryOf(at);
+  const isTable = at.feed.type === 'table';
+  const snapshots = isTable ? await snapshotsHeld(expiring, signal) : [];
+  const expiry = expiryOf({ ...at, snapshots });
   const tomorrow = { date: new Date(at.nowMs + DAY_MS).toISOString().slice(0, 10), ms: at.nowMs + DAY_MS };
-  return {
-    snapshots: at.feed.type === 'table' ? await snapshotsHeld(expiring, signal) : [],
-    expired: expiry && (await expiredRows(expiring, { expiry, tomorrow }, signal)),
-  };
+  if (expiry === null) return { snapshots, expired: null };
+  // A table's rows go with their snapshots.
+  const rows = isTable ? { rows: 0, keepsSome: true } : await expiredRows(expiring, { expiry, tomorrow }, signal);
+  return { snapshots, expired: { ...rows, ...(await expiredLetters(expiring, expiry, signal)) } };
 }
 
 /** null: the feed has nothing in a warehouse. Throws what the warehouse throws when it is out of reach. */

@@ -10,7 +10,7 @@ import { readLakeIdentity } from '../lake/lake-identity.ts';
 import { readFeedState } from '../lake/read-log.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Feed } from '../model/feed.ts';
-import { expiryOf, planRetention, type RetentionAction, type RetentionPlan } from '../model/retention.ts';
+import { planRetention, type RetentionAction, type RetentionPlan } from '../model/retention.ts';
 import { auditStatement } from '../warehouse/audit.ts';
 import { deleteLetters, deleteRows, deleteSnapshot, type Expiring, markExpiring } from '../warehouse/expire.ts';
 import { setUpWarehouse } from '../warehouse/setup.ts';
@@ -93,7 +93,7 @@ async function retainFeed(installation: Installation, feed: Feed): Promise<Retai
     if (expiring) await prepare(installation, expiring, store);
     const plan = await removeFiles(installation, feed, { store, writer, expiring });
     if (plan.kind === 'refused') return refusal(feed, plan);
-    if (expiring) await deleteFromWarehouse(installation, feed, { expiring, actions: plan.actions });
+    if (expiring) await deleteFromWarehouse(installation, feed, { expiring, ...plan });
     await writer.tidy();
     return { feed: feed.name, actions: plan.actions, kept: plan.kept, failure };
   } finally {
@@ -162,11 +162,14 @@ async function auditFiles(
 }
 
 async function deleteFromWarehouse(
-  { config, nowMs, signal, log }: Installation,
+  { nowMs, signal, log }: Installation,
   feed: Feed,
-  { expiring, actions }: { readonly expiring: Expiring; readonly actions: readonly RetentionAction[] },
+  {
+    expiring,
+    actions,
+    expiry,
+  }: Pick<Extract<RetentionPlan, { kind: 'plan' }>, 'actions' | 'expiry'> & { readonly expiring: Expiring },
 ): Promise<void> {
-  const expiry = expiryOf({ feed, nowMs: nowMs(), timezone: config.lake.timezone });
   for (const { target, kind, what, rows, reason, snapshot } of actions) {
     if (target !== 'warehouse') continue;
     const of = { feed: feed.name, resource: `${expiring.fact.name} ${what}`, performedBy: feed.createdBy, atMs: nowMs() };

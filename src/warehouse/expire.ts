@@ -38,13 +38,10 @@ export async function expiredRows(
   expiring: Expiring,
   { expiry, tomorrow }: { readonly expiry: Expiry; readonly tomorrow: Expiry },
   signal: AbortSignal,
-): Promise<NonNullable<WarehouseHoldings['expired']>> {
-  const { warehouse, feed, fact, patiently } = expiring;
+): Promise<Pick<Expired, 'rows' | 'keepsSome'>> {
+  const { fact } = expiring;
   const times = timesOf(expiring);
-  const one = async (statement: Statement): Promise<number> => {
-    const [row] = await patiently(() => warehouse.run(statement, signal));
-    return Number(row?.['found'] ?? 0);
-  };
+  const one = (statement: Statement): Promise<number> => foundBy(expiring, statement, signal);
   let [rows, keepsSome] = [0, false];
   for (const { condition, bound } of times) {
     rows += await one({ text: `SELECT COUNT(*) AS found FROM ${fact.quoted} WHERE ${condition('<')}`, values: [bound(expiry)] });
@@ -54,10 +51,25 @@ export async function expiredRows(
         values: [bound(expiry), bound(tomorrow)],
       })) > 0;
   }
+  return { rows, keepsSome };
+}
+
+type Expired = NonNullable<WarehouseHoldings['expired']>;
+
+async function foundBy({ warehouse, patiently }: Expiring, statement: Statement, signal: AbortSignal): Promise<number> {
+  const [row] = await patiently(() => warehouse.run(statement, signal));
+  return Number(row?.['found'] ?? 0);
+}
+
+export async function expiredLetters(
+  expiring: Expiring,
+  expiry: Expiry,
+  signal: AbortSignal,
+): Promise<Pick<Expired, 'lettersClosed' | 'lettersOpen'>> {
   const letters = `SELECT COUNT(*) AS found FROM lake_dead_letters WHERE feed = ? AND ${LETTER_TIME} < ? AND state`;
-  const values = [feed, timeText(expiry.ms)];
-  const lettersClosed = await one({ text: `${letters} <> 'open'`, values });
-  return { rows, keepsSome, lettersClosed, lettersOpen: await one({ text: `${letters} = 'open'`, values }) };
+  const values = [expiring.feed, timeText(expiry.ms)];
+  const count = (state: string): Promise<number> => foundBy(expiring, { text: `${letters} ${state}`, values }, signal);
+  return { lettersClosed: await count("<> 'open'"), lettersOpen: await count("= 'open'") };
 }
 
 /** Rows that one transaction deletes by their ids. */

@@ -65,7 +65,7 @@ describe('days of a stream', () => {
     ['a limit over a night of 25 hours', '2025-11-10T00:30:00+01:00', 'Europe/Berlin', '2025-10-11'],
     ['a leap day', '2024-03-30T12:00:00Z', 'UTC', '2024-02-29'],
   ])('%s', (_, now, timezone, date) => {
-    const expiry = expiryOf({ feed: feedOf('stream'), nowMs: ms(now), timezone });
+    const expiry = expiryOf({ ...stream([]), nowMs: ms(now), timezone, snapshots: [] });
     expect(expiry?.date).toBe(date);
     const files = ['2024-02-28', '2024-02-29', '2025-03-01', '2025-03-02', '2025-03-21', '2025-10-11', '2025-12-01'];
     const facts = stream(
@@ -79,7 +79,9 @@ describe('days of a stream', () => {
 
   test('a day begins where clocks first show it: the instant that rows in the warehouse are compared with', () => {
     const at = (timezone: string, now: string): string =>
-      new Date(expiryOf({ feed: feedOf('stream', { days: 1 }), nowMs: ms(now), timezone })?.ms ?? 0).toISOString();
+      new Date(
+        expiryOf({ ...stream([]), feed: feedOf('stream', { days: 1 }), nowMs: ms(now), timezone, snapshots: [] })?.ms ?? 0,
+      ).toISOString();
     expect(at('Europe/Berlin', '2025-03-31T12:00:00Z')).toBe('2025-03-29T23:00:00.000Z');
     expect(at('Europe/Berlin', '2025-04-01T12:00:00Z')).toBe('2025-03-30T22:00:00.000Z');
     // Clocks go from 23:59 to 01:00 there.
@@ -173,6 +175,19 @@ describe('snapshots of a table', () => {
       'warehouse snapshot 2025-01-28/1 9/0',
       'warehouse snapshot 2025-01-29/1 9/0',
     ]);
+  });
+
+  test('closed dead letters go with the snapshots: those from before the day of the oldest that is kept', () => {
+    const expired = { rows: 0, keepsSome: true, lettersClosed: 4, lettersOpen: 2 };
+    const letters = { ...holds('2025-01-28/1 open'), expired };
+    const names = ['2025-01-26/1', '2025-01-27/1', '2025-01-28/1'];
+    const { actions, kept } = shown(table(names, { warehouse: letters }));
+    expect({ actions, kept }).toEqual({
+      actions: ['lake snapshot 2025-01-26/1 5/1', 'warehouse dead_letters before 2025-01-27 4/0'],
+      kept: ['warehouse dead_letters before 2025-01-27 2/0'],
+    });
+    expect(expiryOf({ ...table(names), snapshots: letters.snapshots })?.date).toBe('2025-01-27');
+    expect(expiryOf({ ...table(['2025-01-28/1']), snapshots: [] })).toBeNull();
   });
 
   test('lake and warehouse lose the same names', () => {

@@ -105,6 +105,28 @@ describe('a real run', () => {
     await rowsOf(scene.database, 'UPDATE lake_positions SET retained_dead_letters = 0');
   });
 
+  test('of a table, closed dead letters go that are older than its oldest snapshot, and verify counts them', async () => {
+    const insert = (offset: number, day: string, state: string): string =>
+      `SELECT feed, topic, 0, ${offset}, '${day} 12:00:00', 'x', 'x', '${state}' FROM lake_positions WHERE feed = 'totals' AND kafka_partition = 0`;
+    const columns = 'feed, topic, kafka_partition, kafka_offset, kafka_timestamp, value, reason, state';
+    const letters = [insert(0, dayAgo(60), 'open'), insert(1, dayAgo(60), 'dropped'), insert(2, dayAgo(0), 'dropped')];
+    await rowsOf(scene.database, `INSERT INTO lake_dead_letters (${columns}) ${letters.join(' UNION ')}`);
+    const counted = (more: string): string =>
+      `UPDATE lake_positions SET dead_letters = dead_letters ${more} 3, messages = messages ${more} 3 WHERE feed = 'totals' AND kafka_partition = 0`;
+    await rowsOf(scene.database, counted('+'));
+    const plan = reportOf(await scene.run('retention', ['totals', '--dry-run']));
+    const report = reportOf(await scene.run('retention', ['totals']));
+    expect(report.actions).toEqual(plan.actions);
+    const line = `totals warehouse dead_letters before ${dayAgo(1)}`;
+    expect({ actions: shown(report.actions), kept: shown(report.kept) }).toEqual({ actions: [`${line} 1`], kept: [`${line} 1`] });
+    const left = await rowsOf(scene.database, 'SELECT kafka_offset AS o FROM lake_dead_letters ORDER BY 1');
+    expect(left.map(({ o }) => String(o))).toEqual(['0', '2']);
+    await scene.verified('totals');
+    await rowsOf(scene.database, 'DELETE FROM lake_dead_letters');
+    await rowsOf(scene.database, counted('-'));
+    await rowsOf(scene.database, 'UPDATE lake_positions SET retained_dead_letters = 0');
+  });
+
   test('goes on with the lake while the warehouse is away, and exits 4', async () => {
     await scene.send([80]);
     await drain(scene.setup, { clockMs: NOON_MS });
