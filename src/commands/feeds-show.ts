@@ -3,10 +3,12 @@
 
 import { EXIT, type ExitCode, LakeError } from '../errors.ts';
 import { pinnedFields } from '../ingest/feed-schema.ts';
+import { readJournal } from '../lake/audit.ts';
 import { readFeedState } from '../lake/read-log.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FieldDrift, fieldDrift } from '../model/field-drift.ts';
-import { openInstallation } from '../operations/installation.ts';
+import { UNKNOWN_FIELD } from '../model/journal.ts';
+import { type Installation, openInstallation } from '../operations/installation.ts';
 import { lookAtStatus, type StatusLine } from '../operations/status.ts';
 import { type CommandContext, configOf, type Table } from './context.ts';
 
@@ -21,13 +23,30 @@ export async function showFeed(context: CommandContext, names: readonly string[]
   await using installation = openInstallation({ config, log, nowMs, newId, signal });
   const { schema } = await readFeedState(await installation.lake(), name);
   const pinned = schema && { version: schema.version, drift: fieldDrift(feed.fields, pinnedFields(schema)) };
+  const unknown = await unknownFields(installation, feed, pinned);
   const { lines, errors } = await lookAtStatus(installation, [feed]);
-  context.print({ table: tableOf(feed, pinned, lines), json: jsonOf(feed, pinned, lines) });
+  const shown = tableOf(feed, pinned, lines);
+  const rows = unknown.map(({ field, first_seen_at: at }) => ['unknown field', field, `in messages since ${at}`]);
+  context.print({
+    table: { ...shown, rows: [...shown.rows, ...rows] },
+    json: { ...jsonOf(feed, pinned, lines), fields_unknown: unknown },
+  });
   for (const error of errors) context.tell(error);
   return errors[0]?.exit ?? EXIT.done;
 }
 
 type Pinned = { readonly version: number; readonly drift: readonly FieldDrift[] } | null;
+
+/** Names that messages brought and no field reads, as far as the journal tells. */
+async function unknownFields(installation: Installation, feed: Feed, pinned: Pinned) {
+  const names = new Set((pinned?.drift ?? []).map(({ name }) => name));
+  const read = new Set((feed.fields ?? []).map(({ from }) => from[0]));
+  const lines = await readJournal(await installation.lake());
+  return lines
+    .filter((line) => line.feed === feed.name && line.action === UNKNOWN_FIELD)
+    .filter(({ resource }) => !names.has(resource) && !read.has(resource))
+    .map(({ resource, at }) => ({ field: resource, first_seen_at: at }));
+}
 
 const jsonOf = (feed: Feed, pinned: Pinned, lines: readonly StatusLine[]) => ({
   feed: feed.name,

@@ -38,6 +38,8 @@ export type FeedCommitsOptions = {
   readonly stage: Stage;
   readonly flush: WorkQueue;
   readonly changes: Changes;
+  /** Names that no field reads, when this run first meets them. */
+  readonly driftSeen?: (names: readonly string[]) => void;
   readonly log: Log;
   readonly nowMs: () => number;
   readonly signal: AbortSignal;
@@ -262,6 +264,8 @@ export class FeedCommits {
     const { feed, log } = this.options;
     const fresh = [...drift].filter((name) => !this.driftTold.has(name)).sort();
     for (const name of fresh) this.driftTold.add(name);
-    if (fresh.length > 0) log.warn('fields_unknown', { feed: feed.name, fields: fresh.join(',') });
+    if (fresh.length === 0) return;
+    log.warn('fields_unknown', { feed: feed.name, fields: fresh.join(',') });
+    this.options.driftSeen?.(fresh);
   }
 }

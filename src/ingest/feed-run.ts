@@ -40,6 +40,7 @@ export type FeedRunOptions = {
   /** Whether a batch closes as soon as Kafka has nothing more at hand. */
   readonly eager: boolean;
   readonly onGap: 'stop' | 'record';
+  readonly driftSeen: (names: readonly string[]) => void;
   readonly log: Log;
   readonly nowMs: () => number;
   readonly signal: AbortSignal;

@@ -12,6 +12,7 @@ import { openSpillFolder } from '../lake/spill-folder.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Log } from '../log.ts';
 import type { Feed } from '../model/feed.ts';
+import { unknownFieldLine } from '../model/journal.ts';
 import type { Pace } from '../model/pace.ts';
 import { Changes } from './changes.ts';
 import { collectEvery, DECODERS, GARBAGE_BYTES, openEngine, workPool, workQueue } from './engine.ts';
@@ -207,6 +208,8 @@ async function openRun(feed: Feed, parts: RunParts): Promise<FeedRun> {
     },
     eager: targets.eager,
     onGap: options.onGap,
+    driftSeen: (names) =>
+      audit.appendOnce(names.map((field) => unknownFieldLine({ feed: feed.name, field, atMs: nowMs(), actor: audit.actor }))),
     log,
     nowMs,
     signal: abort,

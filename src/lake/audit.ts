@@ -17,6 +17,8 @@ export type Audit = {
   /** Tells of an entry of this process. Never throws, and waits for nothing. */
   entry(entry: LogEntry): void;
   append(lines: readonly JournalLine[]): void;
+  /** Those that are not there yet. */
+  appendOnce(lines: readonly JournalLine[]): void;
   /** Adds what a process that was killed has committed and not told, of the newest entries up to this version. */
   recover(feed: string, version: number): Promise<void>;
   /** When all lines are written. */
@@ -56,6 +58,12 @@ export function openAudit(parts: {
     actor,
     entry: (entry) => append(linesOf(entry, actor)),
     append,
+    appendOnce: (lines) =>
+      void inOrder(async () => {
+        const told = new Set(linesIn(await store.read(JOURNAL_PATH)).map(({ id }) => id));
+        const missing = lines.filter(({ id }) => !told.has(id));
+        if (missing.length > 0) await write(missing);
+      }),
     recover: (feed, version) =>
       inOrder(async () => {
         const missing: JournalLine[] = [];

@@ -43,6 +43,26 @@ export function parseLine(value: unknown): JournalLine {
   };
 }
 
+/** A name in messages that no field of the feed reads: told once, by whichever target met it first. */
+export const UNKNOWN_FIELD = 'field_unknown';
+
+export const unknownFieldLine = (seen: {
+  readonly feed: string;
+  readonly field: string;
+  readonly atMs: number;
+  readonly actor: string;
+}): JournalLine => ({
+  id: `${seen.feed}/${UNKNOWN_FIELD}/${seen.field}`,
+  at: new Date(seen.atMs).toISOString(),
+  actor: seen.actor,
+  feed: seen.feed,
+  target: 'lake',
+  action: UNKNOWN_FIELD,
+  resource: seen.field,
+  rows: null,
+  details: {},
+});
+
 type Told = Pick<JournalLine, 'action' | 'resource'> & { readonly rows?: number; readonly details?: JsonObject };
 
 /** What is told of an entry; nothing of one that only moves data on. */

@@ -88,6 +88,8 @@ test.each(mysqlEngines)(
     await sent.send([json(200, { ...narrow, plus: { deep: [1] }, more: '1' })]);
     const keeping = write(WIDE, { unknown_fields: 'keep' });
     await drain(keeping);
+    const shown = JSON.parse((await runLake(keeping, ['feeds', 'show', 'orders', '--json'])).stdout);
+    expect(shown.fields_unknown.map(({ field }: { field: string }) => field).sort()).toEqual(['more', 'plus']);
     const extra = '{"plus":{"deep":[1]},"more":"1"}';
     const [fact] = await rowsOf(database, 'select extra from fact_orders where extra is not null');
     const [row] = JSON.parse(
