@@ -40,7 +40,7 @@ export async function verifyContent({ store, state, read }: DeepLook): Promise<C
       place: file.path,
       kind: 'sha256',
       what: `${file.path} is not what was written: its SHA-256 is ${sha256.slice(0, 12)}…, the log says ${file.sha256.slice(0, 12)}…`,
-      todo: `restore it from a backup (log version ${file.version}), or take the feed in again from Kafka under a new feed_name`,
+      todo: `restore it from a backup (log version ${file.version}), or while Kafka has the messages:  lake rewind ${state.feed} --to earliest`,
     });
   }
   return { check: 'content', target: 'lake', findings, notes: [], detail: `SHA-256 of ${files.length} files, ${bytes} bytes` };

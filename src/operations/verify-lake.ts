@@ -101,6 +101,7 @@ async function checkFiles(
   log: WholeLog,
 ): Promise<CheckResult> {
   const findings: Finding[] = [];
+  const found = (file: LiveFile, kind: string, what: string) => finding(feed, file, kind, what);
   const live = liveFiles(log.state);
   const whole: { file: LiveFile; path: string }[] = [];
   for (const file of live) {
@@ -125,11 +126,11 @@ async function checkFiles(
   return { check: 'files', target: 'lake', findings, notes: [], detail: `${live.length} files, ${rows} rows${among}` };
 }
 
-const found = (file: LiveFile, kind: string, what: string): Finding => ({
+const finding = (feed: string, file: LiveFile, kind: string, what: string): Finding => ({
   place: file.path,
   kind,
   what: `${file.path} ${kind === 'missing' ? 'is not there: ' : ''}${what}`,
-  todo: `restore it from a backup (log version ${file.version}), or take the feed in again from Kafka under a new feed_name`,
+  todo: `restore it from a backup (log version ${file.version}), or while Kafka has the messages:  lake rewind ${feed} --to earliest`,
 });
 
 function footerProblem(

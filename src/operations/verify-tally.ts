@@ -5,7 +5,7 @@ import type { CheckResult, Finding } from '../model/findings.ts';
 import type { Reread } from './verify-topic.ts';
 
 const TODO =
-  'look at one of them with  lake trace; restore what was changed from a backup, or take the feed in again from Kafka under a new feed_name';
+  'look at one of them with  lake trace; restore what was changed from a backup, or have all of it read again:  lake rewind <feed> --to earliest';
 const EXAMPLES_MAX = 3;
 
 /** Adds up what batches differ in. */

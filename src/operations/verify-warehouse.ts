@@ -88,7 +88,7 @@ async function readHeld({ warehouse, feed, fact, signal }: WarehouseLook): Promi
 }
 
 const BY_HAND =
-  'somebody changed lake_positions or the table by hand: restore both from the same backup, or take the feed in again from Kafka under a new feed_name';
+  'somebody changed lake_positions or the table by hand: restore both from the same backup, or while Kafka has the messages have them read again:  lake rewind <feed> --to earliest';
 
 function checkBeyond(positions: Positions, held: AllHeld): CheckResult {
   const findings: Finding[] = [];

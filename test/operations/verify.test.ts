@@ -752,3 +752,15 @@ describe('a group that was moved by hand', () => {
     expect(JSON.stringify(behind.verdict)).toContain('behind the position');
   });
 });
+
+describe('a feed of which a file is gone for good', () => {
+  test('is read again after lake rewind, and then nothing is wrong', async () => {
+    rmSync(inLake(dataFile(await stateOf(setup.lakePath, 'events')).path));
+    expect(kindsOf((await verify('events')).found)).toEqual(['lake files missing']);
+    const rewound = await runLake(setup, ['rewind', 'events', '--to', 'earliest', '--yes']);
+    expect({ code: rewound.code, stderr: rewound.code === 0 ? '' : rewound.stderr }).toEqual({ code: 0, stderr: '' });
+    await drain(setup, { args: ['--feed', 'events'] });
+    const { code, found } = await verify('events', '--deep');
+    expect({ code, found }).toEqual({ code: 0, found: [] });
+  });
+});
