@@ -29,7 +29,9 @@ async function run(context: CommandContext): Promise<ExitCode> {
   context.print({
     table: {
       columns: [{ title: 'feed' }, { title: 'what' }, { title: 'found' }],
-      rows: plans.flatMap((one) => linesOf(one).map(([what, found]) => [one.feed, what, found])),
+      rows: plans.flatMap((one) =>
+        linesOf(one).map(([what, found]) => [one.feed, what, context.stdout.isTerminal ? cut(found) : found]),
+      ),
     },
     json: plans.map(jsonOf),
   });
@@ -55,6 +57,11 @@ function size(bytes: number): string {
   if (bytes < 1_000) return `${bytes} B`;
   return bytes < 1_000_000 ? `${(bytes / 1_000).toFixed(1)} KB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
+
+const FOUND_CHARS_MAX = 140;
+
+/** A statement is long; a pipe and --json have all of it. */
+const cut = (text: string): string => (text.length > FOUND_CHARS_MAX ? `${text.slice(0, FOUND_CHARS_MAX - 1)}…` : text);
 
 const REASONS_MAX = 10;
 const SHOWN_MAX = 20;

@@ -148,6 +148,7 @@ test('every document is as the page has it', async () => {
   // So that verify has something to find.
   for (const name of new Glob('tables/**/*.parquet').scanSync(at.setup.lakePath)) rmSync(join(at.setup.lakePath, name));
   for (const command of HELD.slice(4, -4)) await hold(command);
+  await hold('lake plan');
   await hold('lake dead-letters list');
   await hold('lake dead-letters show', [`${at.topics[1]}:0:0`]);
   await hold('lake dead-letters retry');
