@@ -177,7 +177,7 @@ async function checkColumns({ warehouse, fact, schemaVersion, signal }: Warehous
     const findings = drift.map(({ action, resource }) => ({
       place: resource,
       kind: action,
-      what: `${resource} is missing (${action.replace('_', ' ')} at the next start)`,
+      what: `${resource} is ${action === 'column_widened' ? 'narrower than the schema' : 'missing'} (${action.replace('_', ' ')} at the next start)`,
       todo: 'run  lake ingest: it makes what is missing, and audits it',
     }));
     return result(findings, `${fact.name}, ${fact.columns.length} columns, ${fact.dimensions.length} dimensions`);
@@ -219,7 +219,7 @@ async function checkRegistry({ warehouse, feed, signal }: WarehouseLook): Promis
 }
 
 function rowFindings(table: string, row: Row | null, wanted: GovernanceValues): Finding[] {
-  const todo = 'correct the row, or feeds.json, which is the source';
+  const todo = 'feeds.json is the source: write it with  lake feeds sync --yes,  or correct it';
   if (row === null) return [{ place: table, kind: 'missing', what: `${table} has no row of this feed`, todo }];
   return Object.entries(wanted).flatMap(([column, value]) => {
     const [is, should] = [textOf(row[column]), textOf(value)];
