@@ -2,7 +2,7 @@
 // before its positions, and those of both targets to each other.
 
 import { expect } from 'bun:test';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { publishedFiles } from '../../src/model/snapshot-files.ts';
 import { changelog } from './changelog.ts';
@@ -42,11 +42,13 @@ type SceneOptions = {
   readonly database?: AnyDatabase;
   /** Of a proxy before it. */
   readonly port?: number;
+  /** Of the lake. */
+  readonly timezone?: string;
 };
 
 export type SnapshotScene = Awaited<ReturnType<typeof snapshotScene>>;
 
-export async function snapshotScene({ partitions = 3, port, ...options }: SceneOptions = {}) {
+export async function snapshotScene({ partitions = 3, port, timezone, ...options }: SceneOptions = {}) {
   const folder = await tempDir();
   const kafka = await testKafka();
   const database = options.database ?? (await testMysql());
@@ -55,7 +57,16 @@ export async function snapshotScene({ partitions = 3, port, ...options }: SceneO
   const setupOf = (more: Record<string, unknown>, groupId?: string) => {
     const feeds = [factFeed(FEED, topic, { destination: 'both', snapshot_every: 'hour', ...more })];
     const shared = { folder: folder.path, kafka, database, feeds, batch: { batch_size: 200 } };
-    return warehouseSetup({ ...shared, ...(port === undefined ? {} : { port }), ...(groupId === undefined ? {} : { groupId }) });
+    const made = warehouseSetup({
+      ...shared,
+      ...(port === undefined ? {} : { port }),
+      ...(groupId === undefined ? {} : { groupId }),
+    });
+    if (timezone !== undefined) {
+      const config: { lake: object } = JSON.parse(readFileSync(made.configPath, 'utf8'));
+      writeFileSync(made.configPath, JSON.stringify({ ...config, lake: { ...config.lake, timezone } }));
+    }
+    return made;
   };
   const setup = setupOf({});
   const chance = random();

@@ -152,7 +152,58 @@ describe.each(['mysql', 'duckdb'] as const)('in both, with %s', (engine) => {
   });
 });
 
+describe('by the hour in Berlin', () => {
+  const HOUR_MS = 3_600_000;
+  /** The day's first instant; how many hours it has. */
+  const nights = [
+    { day: '2025-03-30', next: '2025-03-31', firstMs: Date.UTC(2025, 2, 29, 23), hours: 23 },
+    { day: '2025-10-26', next: '2025-10-27', firstMs: Date.UTC(2025, 9, 25, 22), hours: 25 },
+  ];
+  test.each(nights)('the night of $day has as many snapshots as hours, equal in both', async ({ day, next, firstMs, hours }) => {
+    await using one = await snapshotScene({ partitions: 2, timezone: 'Europe/Berlin' });
+    const hour = (count: number): number => firstMs + count * HOUR_MS;
+    // Before, in and behind the hour that is missing or comes twice; then the end of the day.
+    const runs = [1.5, 2.5, 3.5, hours - 0.5, hours + 0.5];
+    for (const [index, at] of runs.entries()) {
+      await one.change(hour(runs[index - 1] ?? 1), hour(at - 0.1), 60, [0, 1]);
+      if (index === 2) await one.run(hour(at), 'warehouse');
+      await one.run(hour(at) + 60_000, 'all');
+    }
+    const [lake, warehouse] = [await one.snapshots.lake(), await one.snapshots.warehouse()];
+    const sealed = [2, 3, 4, hours].map((version) => `${day}/${version} sealed at_cut`);
+    expect(shown(lake)).toEqual([...sealed, `${next}/1 open null`]);
+    expect(same(lake)).toEqual(same(warehouse));
+    expect(Object.values(one.cuts())).toEqual([2, 3, 4, hours].map((count) => one.offsetsAt(hour(count))));
+    one.check(lake);
+    one.check(warehouse);
+  });
+});
+
 describe('in both', () => {
+  test('a clock that steps back opens nothing twice: what was sealed stays, and the next end is met once', async () => {
+    await using one = await snapshotScene({ partitions: 2 });
+    await one.change(at(21, 40), at(22, 20), 100, [0, 1]);
+    await one.run(at(22, 30), 'all');
+    await one.change(at(22, 40), at(23, 10), 100, [0, 1]);
+    await one.run(at(23, 20), 'lake');
+    // Before the boundary that is sealed in the lake, for the warehouse still to come.
+    await one.change(at(23, 21), at(23, 30), 100, [0, 1]);
+    await one.run(at(22, 45), 'all');
+    const names = ['2025-01-28/23 sealed at_cut', '2025-01-28/24 open null'];
+    expect(shown(await one.snapshots.lake())).toEqual(names);
+    await one.run(at(23, 35), 'warehouse');
+    expect(shown(await one.snapshots.warehouse())).toEqual([expect.stringMatching(/^2025-01-28\/23 sealed/), names[1] ?? '']);
+    await one.change(at(23, 40), at(24, 10), 100, [0, 1]);
+    for (const clock of [at(24, 15), at(23, 50), at(24, 20)]) await one.run(clock, 'all');
+    const [lake, warehouse] = [await one.snapshots.lake(), await one.snapshots.warehouse()];
+    expect(shown(lake)).toEqual([names[0] ?? '', '2025-01-28/24 sealed at_cut', '2025-01-29/1 open null']);
+    expect(warehouse.map(({ name }) => name)).toEqual(lake.map(({ name }) => name));
+    one.check(lake);
+    one.check(warehouse);
+    // What the warehouse took by the wrong clock is beyond the cut of 23, and said to be; all others are equal.
+    expect(same(lake.slice(1))).toEqual(same(warehouse.slice(1)));
+  });
+
   test('from days to hours: it begins with the next day, in both, whoever is first', async () => {
     await using one = await snapshotScene();
     one.configure({ snapshot_every: 'day' });
