@@ -196,7 +196,7 @@ async function checkStrays(
 }
 
 /** Rows of a stream that were committed are in live files, or were taken away by retention. */
-function checkCounts({ state, retainedRows, adoptedRows, damage }: WholeLog): CheckResult {
+function checkCounts({ state, retainedRows, adoptedRows, closed, damage }: WholeLog): CheckResult {
   const findings: Finding[] = [];
   const sum = (kind: 'data' | 'dead_letters'): number =>
     liveFiles(state).reduce((rows, file) => rows + (file.kind === kind ? file.rows : 0), 0);
@@ -215,7 +215,9 @@ function checkCounts({ state, retainedRows, adoptedRows, damage }: WholeLog): Ch
       todo: RESTORE,
     });
   const adopted = adoptedRows === 0 ? '' : `, ${adoptedRows} rows were adopted`;
-  const detail = `${total('rows')} rows and ${total('deadLetters')} dead letters were committed${adopted}`;
+  const droppedCount = closed.filter(({ as }) => as === 'dropped').length;
+  const dropped = droppedCount === 0 ? '' : ` (${droppedCount} of them dropped since)`;
+  const detail = `${total('rows')} rows and ${total('deadLetters')} dead letters${dropped} were committed${adopted}`;
   return { check: 'counts', target: 'lake', findings, notes: [], detail };
 }
 

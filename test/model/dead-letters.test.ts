@@ -5,6 +5,7 @@ import { refusalsOf } from '../../src/model/dead-letters.ts';
 import { closedLetters, type EntryLetters, lettersToJson, parseLetters } from '../../src/model/entry-letters.ts';
 import { emptyState } from '../../src/model/feed-state.ts';
 import { foldAll, validity } from '../../src/model/fold.ts';
+import { heldByLetters } from '../../src/model/forgotten.ts';
 import { faultIn, pointedAt } from '../../src/model/letter-fault.ts';
 import { type LakeFile, type LogEntry, type Proposal, proposal } from '../../src/model/log-entry.ts';
 import { toOffset } from '../../src/model/offsets.ts';
@@ -99,6 +100,12 @@ test('offsets that were decoded again count by that schema', () => {
   ]);
   // In no stretch: a gap, or beyond the position.
   expect(split(again(6), again(20))).toEqual([stretch(0, 5, 1), stretch(7, 9, 2)]);
+});
+
+test('no tombstone after the oldest dead letter is forgotten', () => {
+  expect([heldByLetters(100, []), heldByLetters(100, [50, 70]), heldByLetters(40, [50]), heldByLetters(null, [50])]).toEqual([
+    ...[100, 50, 40, null],
+  ]);
 });
 
 test('refusals of one kind are told together', () => {

@@ -4,7 +4,7 @@ import { expect, setDefaultTimeout, test } from 'bun:test';
 import { existsSync } from 'node:fs';
 import { drain, type LakeSetup, runLake } from '../helpers/ingest.ts';
 import { globFiles } from '../helpers/lake-rows.ts';
-import { documentOf, lettersScene } from '../helpers/letters-scene.ts';
+import { lettersScene } from '../helpers/letters-scene.ts';
 import { rowsOf } from '../helpers/warehouse.ts';
 
 setDefaultTimeout(120_000);
@@ -74,7 +74,6 @@ test.each(['mysql', 'mariadb', 'duckdb'] as const)('%s: tells what an ingest wil
   expect(then.of('events')?.schema).toMatchObject({ from: 'declared', is_new: true });
   expect(globFiles(scene.refusing.lakePath, 'events')).toEqual(files);
   expect(await groups()).toEqual(known);
-  documentOf(await scene.letters('list'));
 });
 
 test('a topic that is missing is a problem of its feed, and a server that is away exit 4', async () => {

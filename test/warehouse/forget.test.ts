@@ -64,6 +64,17 @@ describe.each([...mysqlEngines])('%s', (engine) => {
     expect(await at.left('summary')).toBe(1_500);
   });
 
+  test('those after an open dead letter stay: it may be tried again, and bring a row from before them', async () => {
+    await using at = await scene(500);
+    await at.sql.query(
+      `INSERT INTO lake_dead_letters (feed, topic, kafka_partition, kafka_offset, kafka_timestamp, reason)
+       VALUES ('summary', 't', 0, 1, '${text(NOW_MS - 400)}', 'x'), ('other', 't', 0, 1, '${text(NOW_MS - 450)}', 'x')`,
+    );
+    expect([await at.forget(), await at.left('summary')]).toEqual([99, 401]);
+    await at.sql.query("UPDATE lake_dead_letters SET state = 'dropped' WHERE feed = 'summary'");
+    expect([await at.forget(), await at.left('summary')]).toEqual([300, 101]);
+  });
+
   test('no more of them once the run is told to stop', async () => {
     await using at = await scene(10);
     expect([await at.forget({ stop: AbortSignal.abort() }), await at.left('summary')]).toEqual([0, 10]);
