@@ -8,6 +8,7 @@ import { openAudit } from '../lake/audit.ts';
 import { openLakeFeed } from '../lake/lake.ts';
 import { readFeedState } from '../lake/read-log.ts';
 import type { Feed } from '../model/feed.ts';
+import { unifiedDiff } from '../model/unified-diff.ts';
 import { publishChange } from '../operations/feeds-change.ts';
 import { configOfText, type FeedsFile, readFeedsFile } from '../operations/feeds-file.ts';
 import { type Installation, openInstallation } from '../operations/installation.ts';
@@ -23,6 +24,7 @@ async function switchFeed(context: CommandContext, names: readonly string[], ena
   const { file, feed } = fileAndFeed(context, names, verb);
   const after = feed.enabled === enabled ? file.text : setInFeed(file.text, feed.name, 'enabled', enabled);
   configOfText(file, after);
+  if (context.flags.has('dryRun')) return dryRun(context, { file, feed, after, enabled });
   const { log, nowMs, newId } = context;
   const signal = AbortSignal.any([context.stop, context.abort]);
   await using installation = openInstallation({ config: file.config, log, nowMs, newId, signal });
@@ -41,10 +43,20 @@ async function switchFeed(context: CommandContext, names: readonly string[], ena
         ],
       ],
     },
-    json: { feed: feed.name, enabled, was_enabled: feed.enabled, was_stopped: reason !== null, reason },
+    json: { feed: feed.name, dry_run: false, enabled, was_enabled: feed.enabled, was_stopped: reason !== null, reason },
   });
   if (published.failure !== null) context.tell(registryNotTold(published.failure, `lake feeds ${verb} ${feed.name}`));
   return published.failure?.exit ?? EXIT.done;
+}
+
+type Change = { readonly file: FeedsFile; readonly feed: Feed; readonly after: string; readonly enabled: boolean };
+
+/** A stop that would be cleared is not looked for: it has no part in the file. */
+function dryRun(context: CommandContext, { file, feed, after, enabled }: Change): ExitCode {
+  const json = { feed: feed.name, dry_run: true, enabled, was_enabled: feed.enabled, was_stopped: null, reason: null };
+  if (context.isJson) context.print({ table: { columns: [], rows: [] }, json });
+  else context.write(unifiedDiff(file.options.path, file.before, after));
+  return EXIT.done;
 }
 
 /** The feed that is meant, enabled or not. Throws usage, feed_unknown. */

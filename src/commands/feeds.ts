@@ -1,6 +1,6 @@
 // lake feeds <action>: the feeds of feeds.json and what belongs to them. One file an action; their flags are declared here together.
 
-import type { ExitCode } from '../errors.ts';
+import { type ExitCode, LakeError } from '../errors.ts';
 import type { CommandSpec } from './command.ts';
 import { type CommandContext, oneOf } from './context.ts';
 import { addFeedCommand } from './feeds-add.ts';
@@ -55,7 +55,19 @@ export const feeds: CommandSpec = {
     'lake feeds check --config feeds.json',
   ],
   run: (context) => {
-    const [action = '', ...names] = context.args;
-    return ACTIONS[oneOf(action, NAMES, 'the action of lake feeds')](context, names);
+    const [word = '', ...names] = context.args;
+    const action = oneOf(word, NAMES, 'the action of lake feeds');
+    if (action !== 'add' && action !== 'infer') refuseAddFlags(context, action);
+    return ACTIONS[action](context, names);
   },
 };
+
+/** A flag that would be passed over is a mistake. */
+function refuseAddFlags({ flags }: CommandContext, action: string): void {
+  for (const { flag } of ADD_OPTIONS) {
+    const [name = ''] = flag.split(' ');
+    const key = name.slice(2).replace(/-([a-z])/g, (_all, letter: string) => letter.toUpperCase());
+    if (flags.text(key) === undefined && !flags.has(key)) continue;
+    throw new LakeError('usage', `${name} has no meaning for lake feeds ${action}; it is for add and infer`);
+  }
+}

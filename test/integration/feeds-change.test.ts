@@ -21,6 +21,11 @@ test('disabled, enabled and taken out: its data stays, and it can be added again
   const active = async () =>
     (await rowsOf(at.database, 'SELECT is_active FROM feed_registry WHERE feed_name = ?', [name]))[0]?.['is_active'];
 
+  expect((await at.lake('feeds', 'disable', name, '--dry-run')).stdout).toContain('+      "enabled": false,');
+  expect((await at.lake('feeds', 'disable', name, '--topic', 'x')).stderr).toContain(
+    '--topic has no meaning for lake feeds disable',
+  );
+  expect(at.text()).toBe(added);
   expect(await at.json('feeds', 'disable', name)).toMatchObject({ feed: name, enabled: false, was_enabled: true });
   expect(at.text()).toBe(added.replace(/("feed_name": "user_totals[\s\S]*?"enabled": )true/, '$1false'));
   expect(await active()).toBe(0);
