@@ -68,8 +68,7 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     evidence: string,
     check: () => Promise<void> = async () => undefined,
   ): Promise<void> => {
-    const kept = feed.unknownFields === 'keep' ? [EXTRA_JSON] : [];
-    const json = [...fields.map((field): JsonValue => fieldToJson(field)), ...kept];
+    const json = schemaJson(feed, fields);
     for (let attempt = 1; attempt <= PIN_TRIES_MAX; attempt++) {
       const { schema } = lake.state();
       if (schema && canonicalJson([...schema.fields]) === canonicalJson(json)) return;
@@ -126,6 +125,12 @@ export function feedSchema(options: { feed: Feed; lake: LakeFeed; timezone: stri
     },
   };
 }
+
+/** As the log holds it. */
+export const schemaJson = (feed: Pick<Feed, 'unknownFields'>, fields: readonly Field[]): JsonValue[] => [
+  ...fields.map((field): JsonValue => fieldToJson(field)),
+  ...(feed.unknownFields === 'keep' ? [EXTRA_JSON] : []),
+];
 
 /** The fields of a pinned schema, every type known. Throws lake_damaged. */
 export const pinnedFields = (schema: LogSchema): readonly TypedField[] =>

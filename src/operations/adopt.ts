@@ -5,6 +5,7 @@
 
 import { currentActor } from '../config/actor.ts';
 import { LakeError } from '../errors.ts';
+import { schemaJson } from '../ingest/feed-schema.ts';
 import { openAudit } from '../lake/audit.ts';
 import { type FeedWriter, openFeedWriter } from '../lake/feed-writer.ts';
 import { openLake } from '../lake/lake-identity.ts';
@@ -18,7 +19,7 @@ import { recordSnapshots } from '../warehouse/adopt-rows.ts';
 import { journalLine } from '../warehouse/audit.ts';
 import { setUpWarehouse } from '../warehouse/setup.ts';
 import { type Warehouse, WarehouseFailure, warehouseError } from '../warehouse/warehouse.ts';
-import { findForeign, findOldRows, type OldFacts } from './adopt-facts.ts';
+import { findForeign, findOldRows, knownFields, type OldFacts } from './adopt-facts.ts';
 import type { Installation } from './installation.ts';
 
 /** Files of one entry, which is read whole whenever the log is. */
@@ -92,6 +93,7 @@ async function commitAll(installation: Installation, feed: Feed, { store, writer
     const looked = await lookAt(installation, feed, { store, state, access: 'write' });
     const { files, after } = looked.plan;
     let isDone = after === null || (await pin(writer, { [SNAPSHOT_AFTER]: nameText(after) }, signal));
+    if (isDone && files.length > 0 && writer.state().schema === null) isDone = await pinSchema(writer, feed, signal);
     for (let from = 0; isDone && from < files.length; from += FILES_MAX) {
       const some = files.slice(from, from + FILES_MAX);
       const [mine, batch] = [writer.log(), writer.newId()];
@@ -112,4 +114,10 @@ async function commitAll(installation: Installation, feed: Feed, { store, writer
 async function pin(writer: FeedWriter, values: Readonly<Record<string, string>>, signal: AbortSignal): Promise<boolean> {
   const config = { replaces: writer.state().config.version, values };
   return (await writer.commit(writer.propose({ kind: 'config', config }), signal)).kind === 'committed';
+}
+
+/** Under which the files were looked at: what feeds.json says later has to hold their values, too. */
+async function pinSchema(writer: FeedWriter, feed: Feed, signal: AbortSignal): Promise<boolean> {
+  const schema = { version: 1, fields: schemaJson(feed, knownFields(feed, { schema: null })) };
+  return (await writer.commit(writer.propose({ kind: 'schema', schema }), signal)).kind === 'committed';
 }

@@ -188,7 +188,7 @@ async function checkStrays(
     const footer = footers.get(store.localPath(key));
     if (footer && 'metadata' in footer && footer.metadata.has('lake_batch'))
       findings.push({ place: key, kind: 'copy', what: `${key} is a copy of a file of ours under another name`, todo });
-    else notes.push(`${key} is not ours (foreign)`);
+    else notes.push(`${key} is not ours (foreign):  lake adopt ${state.feed}  takes old files of a feed into its log`);
   }
   // Behind a damaged entry everything looks like a stray.
   const counted = damage === null ? findings : [];

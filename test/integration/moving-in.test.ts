@@ -197,7 +197,7 @@ describe('moving in', () => {
   });
 
   test('killed half-way, what is adopted is whole, and the next run does the rest', async () => {
-    const entry = { method: 'createExclusive', key: '/log/', n: 2, when: 'after' } as const;
+    const entry = { method: 'createExclusive', key: '/log/', n: 3, when: 'after' } as const;
     for (const fault of [entry, { method: 'change', key: 'INTO lake_snapshots', n: 3, when: 'before' } as const])
       expect((await runLake(scene.setup, ['adopt', 'totals'], { fault })).code).toBe(null);
     const { files, config } = await stateOf(scene.setup.lakePath, 'totals');
@@ -217,6 +217,8 @@ describe('moving in', () => {
     expect(shown(report)).toEqual([`lake ${dayAgo(90)} 20`, `lake ${dayAgo(5)} 20`, `lake ${dayAgo(3)} 20`]);
     expect(report.refused).toMatchObject([{ reason: '1 values of amount (DOUBLE) are no DECIMAL(30,2)' }]);
     expect([...scene.old.keys()].map((path) => [path, sha256(path)])).toEqual(before);
+    // What feeds.json says later has to hold the old values, too.
+    expect((await stateOf(scene.setup.lakePath, 'events')).schema?.version).toBe(1);
     expect(shown(reportOf(await lake('adopt', 'totals', '--json')))).toEqual([]);
     expect(await asked(SUMS)).toBe(sums(ids(0, OLD)));
   });
