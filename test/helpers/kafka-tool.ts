@@ -24,7 +24,7 @@ export async function kafkaTool(
     new Response(child.stderr).text(),
     child.exited,
   ]);
-  if (code !== 0 || /ERROR/.test(out + err)) throw new Error(`${tool} ended with ${code}:\n${out}${err}`);
+  if (code !== 0 || /error/i.test(out + err)) throw new Error(`${tool} ended with ${code}:\n${out}${err}`);
   return out;
 }
 
@@ -38,7 +38,9 @@ export type GroupLine = {
 
 /** What `kafka-consumer-groups --describe` shows of a group, by topic and partition; `-` where it has no offset. */
 export async function describeGroup(kafka: Pick<TestKafka, 'bootstrap'>, groupId: string): Promise<readonly GroupLine[]> {
-  const out = await kafkaTool(kafka, 'consumer.group.ConsumerGroupCommand', { args: ['--describe', '--group', groupId] });
+  // By itself it gives a busy broker five seconds.
+  const args = ['--describe', '--group', groupId, '--timeout', '120000'];
+  const out = await kafkaTool(kafka, 'consumer.group.ConsumerGroupCommand', { args });
   const lines = out.split('\n').map((line) => line.trim().split(/\s+/));
   return lines
     .filter(([group]) => group === groupId)
