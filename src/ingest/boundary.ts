@@ -6,6 +6,7 @@ import { assert } from '../errors.ts';
 import type { Cuts } from '../lake/cuts.ts';
 import type { Log } from '../log.ts';
 import { type Cut, type PartitionFacts, planCut, type SealOrder, standing } from '../model/cut.ts';
+import { silentPartitions } from '../model/forgotten.ts';
 import { type Offset, toOffset } from '../model/offsets.ts';
 import type { OpenSnapshot } from '../model/snapshot.ts';
 import type { SnapshotRules } from '../model/snapshot-rules.ts';
@@ -46,6 +47,8 @@ export type Step =
   /** All is taken: make it durable. */
   | { readonly kind: 'make_durable' }
   | { readonly kind: 'seal'; readonly order: SealOrder };
+
+const SILENT = 'a partition that has had no message yet may still bring an older row of a deleted key';
 
 export class Boundary {
   private readonly options: BoundaryOptions;
@@ -110,6 +113,8 @@ export class Boundary {
       duration_ms: nowMs() - startedMs,
       held_ms: nowMs() - (this.heldSinceMs ?? startedMs),
     });
+    const silent = silentPartitions(answer.state.positions, order.cut.positions.keys());
+    if (silent.length > 0) log.info('tombstones_kept', { feed, target, partitions: silent.join(','), reason: SILENT });
     this.reset();
     return true;
   }

@@ -15,6 +15,18 @@ export function settledBeforeMs(
   return Number.isFinite(settledMs) ? settledMs : null;
 }
 
+type Standing = {
+  readonly timestampMsMax: number | null;
+  readonly totals: { readonly tombstones: number };
+};
+
+/** Partitions without any message: until they have one no tombstone is forgotten. None, when there are no tombstones either. */
+export function silentPartitions(positions: ReadonlyMap<number, Standing>, known: Iterable<number>): readonly number[] {
+  if (![...positions.values()].some(({ totals }) => totals.tombstones > 0)) return [];
+  const all = [...new Set([...known, ...positions.keys()])].sort((a, b) => a - b);
+  return all.filter((partition) => (positions.get(partition)?.timestampMsMax ?? null) === null);
+}
+
 /** A dead letter that is tried again may bring a row of its own time: tombstones after the oldest one are needed still. */
 export const heldByLetters = (beforeMs: number | null, lettersMs: readonly number[]): number | null =>
   beforeMs === null ? null : lettersMs.reduce((least, ms) => Math.min(least, ms), beforeMs);

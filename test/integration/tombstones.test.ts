@@ -74,3 +74,18 @@ test('do not grow over many periods', async () => {
   for (const [lake = 0, warehouse = 0] of counts) expect([lake <= 16, warehouse <= 16]).toEqual([true, true]);
   expect((await one.keys())?.length).toBe(12);
 });
+
+test('are kept while a partition has had no message, which each seal says in both targets', async () => {
+  await using one = await scene();
+  await one.row(0, at(20), 1);
+  await one.gone(0, at(20, 10), 1);
+  await one.run(at(20, 15), 'all');
+  const told = ({ stderr }: { stderr: string }) =>
+    [...stderr.matchAll(/"event":"tombstones_kept".*?"target":"(\w+)".*?"partitions":"([\d,]+)"/g)]
+      .map((found) => `${found[1]} ${found[2]}`)
+      .sort();
+  expect(told(await one.run(at(21, 15), 'all'))).toEqual(['lake 1', 'warehouse 1']);
+  expect(await one.tombstones()).toEqual([1, 1]);
+  await one.row(1, at(21, 20), 2);
+  expect(told(await one.run(at(22, 15), 'all'))).toEqual([]);
+});
