@@ -4,7 +4,7 @@ import { expect, setDefaultTimeout, test } from 'bun:test';
 import { drain, type LakeSetup, runLake } from '../helpers/ingest.ts';
 import { lettersScene } from '../helpers/letters-scene.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 test('the quarantine is looked at, tried again and emptied; what is wrong is said before anything is touched', async () => {
   await using scene = await lettersScene('duckdb');

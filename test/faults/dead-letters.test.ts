@@ -12,7 +12,7 @@ import { faulty } from '../helpers/faulty-store.ts';
 import { type Fault, startLake } from '../helpers/ingest.ts';
 import { lettersScene, ROWS, shownResults } from '../helpers/letters-scene.ts';
 
-setDefaultTimeout(180_000);
+setDefaultTimeout(600_000);
 
 type Scene = Awaited<ReturnType<typeof lettersScene>>;
 const silent = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
@@ -98,7 +98,8 @@ test('19: killed between row and close, in both targets, the next one ends it', 
   for (const [step, fault] of STEPS) {
     const killed = await scene.letters('retry', [], { fault });
     expect({ step, code: killed.code }).toEqual({ step, code: null });
-    await scene.verified();
+    // Nothing of it is in before the entry.
+    if (fault.method !== 'createExclusive' || fault.when === 'after') await scene.verified();
   }
   expect((await scene.letters('retry')).code).toBe(3);
   await expectRows(scene);
@@ -112,7 +113,8 @@ test('an ingest that was about to commit goes on behind a retry: a stream by the
     await scene.send(feed, [[9, JSON.stringify({ id: 9, text: 'beside' })]]);
     const fault: Fault = { method: 'createExclusive', key: `${feed}/log`, when: 'before', signal: 'SIGSTOP' };
     const args = ['ingest', '--until-caught-up', '--mode', 'lake', '--feed', feed];
-    // By the old schema: the one that the retry pins voids what it has staged.
+    // The stream's by the old schema: the one that the retry pins voids what it has staged. The table's is about to publish.
+    if (feed === 'totals') await scene.letters('retry', ['--feed', feed, '--reason', 'not json']);
     const ingest = startLake(feed === 'events' ? scene.refusing : scene.corrected, args, { fault });
     await ingest.stopped();
     expect((await scene.letters('retry', ['--feed', feed, '--target', 'lake'])).code).toBe(3);

@@ -5,7 +5,7 @@ import { drain } from '../helpers/ingest.ts';
 import { documentOf, type LettersDocument, lettersScene, ROWS, shownResults } from '../helpers/letters-scene.ts';
 import { rowsOf } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 describe.each(['mysql', 'mariadb', 'duckdb'] as const)('%s', (engine) => {
   test('a retry after the schema is corrected makes each letter its row, exactly once', async () => {

@@ -7,7 +7,7 @@ import { globFiles } from '../helpers/lake-rows.ts';
 import { lettersScene } from '../helpers/letters-scene.ts';
 import { rowsOf } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(120_000);
+setDefaultTimeout(300_000);
 
 type Plan = {
   readonly feed: string;
