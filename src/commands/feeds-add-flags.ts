@@ -20,6 +20,8 @@ export const ADD_OPTIONS: readonly CommandOption[] = [
   { flag: '--retention-days <n>', text: 'add, infer: days of a stream that lake retention keeps' },
   { flag: '--retention-versions <n>', text: 'add, infer: snapshots of a table that lake retention keeps' },
   { flag: '--mysql-table <name>', text: 'add, infer: its table in the warehouse (else: fact_<name>)' },
+  { flag: '--mysql-readers <users>', text: 'add, infer: who may read its table, user or user@host, several with commas between' },
+  { flag: '--lake-group <group>', text: 'add, infer: the group that may read its files' },
   { flag: '--sample <file>', text: "add, infer: sample messages, one a line, in the place of the topic's" },
   { flag: '--create-topic', text: 'add: make the topic where it is missing' },
   { flag: '--partitions <n>', text: 'add: of a new topic (1)' },
@@ -44,6 +46,7 @@ export function readAddFlags({ flags }: CommandContext, name: string): AddFlags 
   const destination = flags.text('destination');
   const fields = flags.text('fields');
   const key = flags.list('key');
+  const readers = flags.list('mysqlReaders');
   const asked = ['partitions', 'replicationFactor', 'topicConfig'].filter((flag) => flags.text(flag) !== undefined);
   if (asked.length > 0 && !flags.has('createTopic')) {
     throw new LakeError('usage', '--partitions, --replication-factor and --topic-config are for a topic that is made', {
@@ -65,6 +68,8 @@ export function readAddFlags({ flags }: CommandContext, name: string): AddFlags 
       retentionDays: numberOf(flags.text('retentionDays'), '--retention-days'),
       retentionVersions: numberOf(flags.text('retentionVersions'), '--retention-versions'),
       mysqlTable: flags.text('mysqlTable'),
+      mysqlReaders: readers.length === 0 ? undefined : readers,
+      lakeGroup: flags.text('lakeGroup'),
     },
     samplePath: flags.text('sample') ?? null,
     topic: flags.has('createTopic')

@@ -9,6 +9,11 @@ import { formatJsonPath } from './json-path.ts';
 /** As feeds.json has it, keys in the order of the file that comes with lake. */
 export function feedToJson(choice: FeedChoice): JsonObject {
   const { type, destination, eventTime, fields, keyFields, keyFrom, retention } = choice;
+  const { mysqlReaders, lakeGroup } = choice.permissions;
+  const permissions: JsonObject = {
+    ...(mysqlReaders.length > 0 && { mysql_readers: [...mysqlReaders] }),
+    ...(lakeGroup !== null && { lake_group: lakeGroup }),
+  };
   const isTable = type === 'table';
   const schema: JsonObject = {
     ...(keyFields.length > 0 && { key_field: keyFields.length === 1 ? (keyFields[0] ?? '') : [...keyFields] }),
@@ -25,6 +30,7 @@ export function feedToJson(choice: FeedChoice): JsonObject {
     ...(Object.keys(schema).length > 0 && { schema }),
     ...(retention.days !== null && { retention: { retention_days: retention.days, auto_delete: true } }),
     ...(retention.versions !== null && { retention: { retention_versions: retention.versions, auto_delete: true } }),
+    ...(Object.keys(permissions).length > 0 && { permissions }),
   };
 }
 

@@ -18,6 +18,8 @@ export type FeedWishes = {
   readonly retentionDays?: number | undefined;
   readonly retentionVersions?: number | undefined;
   readonly mysqlTable?: string | undefined;
+  readonly mysqlReaders?: readonly string[] | undefined;
+  readonly lakeGroup?: string | undefined;
 };
 
 export type FeedChoice = Pick<
@@ -26,6 +28,7 @@ export type FeedChoice = Pick<
 > & {
   readonly mysqlTable: string | null;
   readonly retention: { readonly days: number | null; readonly versions: number | null };
+  readonly permissions: { readonly mysqlReaders: readonly string[]; readonly lakeGroup: string | null };
 };
 
 /** A key that nobody named is left empty: the configuration's own rules then tell it. */
@@ -46,6 +49,7 @@ export function chooseFeed(wishes: FeedWishes, proposal: Proposal | null): FeedC
     },
     mysqlTable: wishes.mysqlTable ?? (destination === 'data_lake' ? null : `fact_${name}`),
     retention: { days: wishes.retentionDays ?? null, versions: wishes.retentionVersions ?? null },
+    permissions: { mysqlReaders: wishes.mysqlReaders ?? [], lakeGroup: wishes.lakeGroup ?? null },
   };
 }
 
@@ -138,5 +142,7 @@ export function contradictions(feed: Feed, wishes: FeedWishes): string[] {
   compare('retention_days', wishes.retentionDays, feed.retention.days);
   compare('retention_versions', wishes.retentionVersions, feed.retention.versions);
   compare('mysql_table', wishes.mysqlTable, feed.mysqlTable);
+  compare('mysql_readers', wishes.mysqlReaders?.join(','), feed.permissions.mysqlReaders.join(',') || null);
+  compare('lake_group', wishes.lakeGroup, feed.permissions.lakeGroup);
   return found;
 }

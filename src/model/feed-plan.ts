@@ -5,7 +5,7 @@ import { typeName } from './columns.ts';
 import type { Feed } from './feed.ts';
 import { unifiedDiff } from './unified-diff.ts';
 
-export type StepName = 'topic' | 'configuration' | 'sql' | 'registry' | 'table' | 'audit';
+export type StepName = 'topic' | 'configuration' | 'sql' | 'registry' | 'table' | 'permissions' | 'audit';
 
 export type Step = {
   readonly step: StepName;
@@ -46,6 +46,8 @@ export type AddFacts = {
   readonly registry: RegistryFacts | null;
   /** null: the feed has no table. `columns` false: they come with the first messages. */
   readonly table: { readonly name: string; readonly columnsKnown: boolean; readonly missing: readonly string[] } | null;
+  /** Who is to be let in; null: nobody is. `missing`: those that are not yet. */
+  readonly permissions: { readonly wanted: readonly string[]; readonly missing: readonly string[] } | null;
   readonly isAudited: boolean;
 };
 
@@ -56,6 +58,7 @@ export function planFeed(facts: AddFacts): readonly Step[] {
     ...planSql(facts),
     ...planRegistry(facts),
     ...planTable(facts),
+    ...planPermissions(facts),
     planAudit(facts),
   ];
 }
@@ -115,6 +118,19 @@ function planTable({ table }: AddFacts): Step[] {
   }
   const state = table.missing.length > 0 ? 'to_do' : 'there';
   return [{ step: 'table', what, state, note: table.missing.join(', ') || 'as its feed needs it', diff: '' }];
+}
+
+function planPermissions({ permissions, table }: AddFacts): Step[] {
+  if (permissions === null) return [];
+  const { wanted, missing } = permissions;
+  const what = wanted.join(', ');
+  if (table === null || !table.columnsKnown) {
+    const note = 'lake ingest lets them in when there is something to read';
+    return [{ step: 'permissions', what, state: 'left', note, diff: '' }];
+  }
+  const lines = (names: readonly string[]): string => names.map((name) => `${name}\n`).join('');
+  const diff = unifiedDiff('feed_permissions', lines(wanted.filter((name) => !missing.includes(name))), lines(wanted));
+  return [{ step: 'permissions', what, state: missing.length > 0 ? 'to_do' : 'there', note: 'may read', diff }];
 }
 
 const planAudit = ({ isAudited }: AddFacts): Step => ({

@@ -13,6 +13,7 @@ import { WAREHOUSE_STATE_PATH } from '../model/paths.ts';
 import { type AuditEntry, auditStatement, journalLine } from '../warehouse/audit.ts';
 import { openWarehouse } from '../warehouse/open-warehouse.ts';
 import { patiently } from '../warehouse/patience.ts';
+import { grantReaders, recordGrantees } from '../warehouse/readers.ts';
 import { performSync } from '../warehouse/registry-sync.ts';
 import { lockSetup, setUpWarehouse } from '../warehouse/setup.ts';
 import { setUpFactTable } from '../warehouse/setup-table.ts';
@@ -59,6 +60,13 @@ export async function openAddHands(installation: Installation, plan: AddPlan): P
       unlessBusy(async () => {
         const warehouse = await ready.get();
         if (fact !== null) await tell(await patiently(() => setUpFactTable(warehouse, fact, signal), ready.patience, signal));
+      }),
+    permissions: () =>
+      unlessBusy(async () => {
+        const warehouse = await ready.get();
+        if (fact === null) return;
+        await patiently(() => grantReaders(warehouse, feed, fact, signal), ready.patience, signal);
+        await tell(await patiently(() => recordGrantees(warehouse, [feed], signal), ready.patience, signal));
       }),
     audit: async () => {
       const resource = file.options.path;

@@ -8,6 +8,7 @@ import { textOf } from '../config/config-file.ts';
 import { addFeed } from '../config/edit.ts';
 import { feedToJson } from '../config/feed-json.ts';
 import { LakeError } from '../errors.ts';
+import { accessOfFeeds } from '../lake/access.ts';
 import { readJournal } from '../lake/audit.ts';
 import { readLakeIdentity } from '../lake/lake-identity.ts';
 import type { Feed, TypedField } from '../model/feed.ts';
@@ -18,6 +19,7 @@ import { type FactTable, factTable } from '../warehouse/fact-table.ts';
 import { feedSql, feedSqlName } from '../warehouse/feed-sql.ts';
 import { governanceRows } from '../warehouse/inspect.ts';
 import { mysqlDialect } from '../warehouse/mysql-dialect.ts';
+import { granteesOf, missingGrantees } from '../warehouse/readers.ts';
 import { type GovernanceValues, policyValues, registryValues } from '../warehouse/registry.ts';
 import { planSync, type RowChange } from '../warehouse/registry-sync.ts';
 import { planSteps, tableDrift } from '../warehouse/setup-table.ts';
@@ -85,6 +87,7 @@ export async function planAdd(installation: Installation, order: AddOrder): Prom
     table: isInWarehouse
       ? { name: feed.mysqlTable ?? `fact_${name}`, columnsKnown: fact !== null, missing: database?.missing ?? [] }
       : null,
+    permissions: await permissionFacts(installation, feed, isRegistered),
     isAudited: await isAudited(installation, name),
   };
   return { feed, file, after, topic, sql, fact, isRegistered, changes: database?.changes ?? [], steps: planFeed(facts) };
@@ -136,6 +139,20 @@ async function databaseFacts(installation: Installation, feed: Feed, fact: FactT
   const all = planSteps(fact, nothing, { dialect, mayWiden: false }).map(({ entry }) => entry);
   const entries = await readWarehouse(installation, (warehouse) => tableDrift(warehouse, fact, signal), all);
   return { rows, changes, missing: entries.map(({ action, resource }) => `${action.replace('_', ' ')}: ${resource}`) };
+}
+
+/** Throws config_invalid when the host has no such group. */
+async function permissionFacts(installation: Installation, feed: Feed, isRegistered: boolean): Promise<AddFacts['permissions']> {
+  accessOfFeeds([feed]);
+  const wanted = granteesOf(feed).map(({ grantee }) => grantee);
+  if (wanted.length === 0 || !isRegistered) return null;
+  const all = granteesOf(feed);
+  const missing = await readWarehouse<readonly { readonly grantee: string }[]>(
+    installation,
+    (warehouse) => missingGrantees(warehouse, [feed], installation.signal),
+    all,
+  );
+  return { wanted, missing: missing.map(({ grantee }) => grantee) };
 }
 
 /** One database serves one lake; the set-up would say so too, but only after the first steps. */

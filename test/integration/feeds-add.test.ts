@@ -83,8 +83,19 @@ test('a table is found out from its messages; its file makes the table that was 
   const name = uniqueName('user_totals');
   await at.kafka.createTopic({ name, partitions: 2, configs: { 'cleanup.policy': 'compact' } });
   await at.kafka.produce(name, totals(200));
-  const report = await at.json('feeds', 'add', name, '--retention-versions', '30', '--yes');
-  expect(statesOf(report)).toEqual(STEPS.map((step) => `${step} ${step === 'topic' ? 'there' : 'done'}`));
+  const connection = await (at.database.engine === 'duckdb' ? null : at.database.connect({ multipleStatements: true }));
+  const reader = uniqueName('reader');
+  await connection?.query(`CREATE USER '${reader}'@'%' IDENTIFIED BY 'x'`);
+  await using _reader = { [Symbol.asyncDispose]: async () => void (await connection?.query(`DROP USER '${reader}'@'%'`)) };
+  const add = ['feeds', 'add', name, '--retention-versions', '30', '--mysql-readers', reader, '--yes'];
+  const report = await at.json(...add);
+  const steps = [...STEPS.slice(0, -1), 'permissions', 'audit'];
+  expect(statesOf(report)).toEqual(steps.map((step) => `${step} ${step === 'topic' ? 'there' : 'done'}`));
+  expect(statesOf(await at.json(...add))).toEqual(steps.map((step) => `${step} there`));
+  const [grants] = (await connection?.query(`SHOW GRANTS FOR '${reader}'@'%'`)) ?? [];
+  expect(JSON.stringify(grants)).toContain(`\`fact_${name}_latest\``);
+  const permitted = await rowsOf(at.database, 'SELECT grantee FROM feed_permissions WHERE feed_name = ?', [name]);
+  expect(permitted).toEqual([{ grantee: `${reader}@%` }]);
   expect(report.evidence).toMatchObject({ type: 'table', messages: 201, tombstones: 1, keyed: 201 });
   const [file = ''] = readdirSync(join(at.folder, 'sql'));
   expect(file).toBe(`06_create_${name}_table.sql`);
@@ -96,7 +107,6 @@ test('a table is found out from its messages; its file makes the table that was 
   );
   expect(rows).toEqual([{ user_id: 'user19', total: '199.50', orders: '199', updated_at: '2025-01-28 00:03:19.000000' }]);
   // A person may run it too, before or after.
-  const connection = await (at.database.engine === 'duckdb' ? null : at.database.connect({ multipleStatements: true }));
   await connection?.query(readFileSync(join(at.folder, 'sql', file), 'utf8'));
   expect(await at.json('verify', name)).toMatchObject({ ok: true });
   expect(await at.told(name)).toEqual(['feed_added']);

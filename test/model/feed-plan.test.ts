@@ -18,6 +18,7 @@ const NOTHING: AddFacts = {
   sql: { name: 'sql/06_create_orders_table.sql', before: null, after: 'CREATE TABLE x;\n' },
   registry: { place: 'database d', rows: [{ table: 'feed_registry', before: null, after: 'feed_name=orders\n' }] },
   table: { name: 'fact_orders', columnsKnown: true, missing: ['table created: fact_orders'] },
+  permissions: { wanted: ['ana@%', 'group x'], missing: ['ana@%'] },
   isAudited: false,
 };
 const ALL: AddFacts = {
@@ -27,12 +28,13 @@ const ALL: AddFacts = {
   sql: { name: 'sql/06_create_orders_table.sql', before: 'CREATE TABLE x;\n', after: 'CREATE TABLE x;\n' },
   registry: { place: 'database d', rows: [{ table: 'feed_registry', before: 'a=1\n', after: 'a=1\n' }] },
   table: { name: 'fact_orders', columnsKnown: true, missing: [] },
+  permissions: { wanted: ['ana@%'], missing: [] },
   isAudited: true,
 };
 const states = (facts: AddFacts) => planFeed(facts).map(({ step, state }) => `${step} ${state}`);
 
 test('everything in order, the topic before the feed that looks for it', () => {
-  const wanted = ['topic', 'configuration', 'sql', 'registry', 'table', 'audit'];
+  const wanted = ['topic', 'configuration', 'sql', 'registry', 'table', 'permissions', 'audit'];
   expect(states(NOTHING)).toEqual(wanted.map((step) => `${step} to_do`));
   expect(states(ALL)).toEqual(wanted.map((step) => `${step} there`));
 });
@@ -49,9 +51,14 @@ test('what is there is never changed', () => {
 });
 
 test('columns that come with the first messages are left to ingest', () => {
-  const later: AddFacts = { ...NOTHING, sql: null, table: { name: 'fact_orders', columnsKnown: false, missing: [] } };
+  const later: AddFacts = {
+    ...NOTHING,
+    permissions: null,
+    sql: null,
+    table: { name: 'fact_orders', columnsKnown: false, missing: [] },
+  };
   expect(states(later)).toContain('table left');
-  expect(states({ ...NOTHING, sql: null, registry: null, table: null })).toEqual([
+  expect(states({ ...NOTHING, permissions: null, sql: null, registry: null, table: null })).toEqual([
     'topic to_do',
     'configuration to_do',
     'audit to_do',
