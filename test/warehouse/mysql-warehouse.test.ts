@@ -140,7 +140,9 @@ describe.each(mysqlEngines)('%s', (engine) => {
   });
 
   test('a connection that is not needed for a while is let go, with a goodbye, and made anew', async () => {
-    await using database = await testMysql(engine);
+    // The count is of all clients of a server.
+    await using server = await startPrivateMysql(engine);
+    const database = await server.createDatabase();
     const watcher = await database.connect();
     let ended = 0;
     const log = { ...silent, debug: () => void ended++ };
