@@ -11,7 +11,7 @@ import { messages, type Recorder, record } from '../helpers/produced.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
 import { until } from '../helpers/until.ts';
 
-const WAIT = { timeoutMs: 90_000 };
+const WAIT = { timeoutMs: 180_000 };
 
 const scene = async (names: readonly string[]) => {
   const folder = await tempDir();
