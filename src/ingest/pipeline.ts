@@ -146,6 +146,7 @@ class Pipeline {
       membership: this.membership,
       closing: this.closing,
       leaveAlone: (run) => this.stops.leaveAlone(run),
+      failed: (run, error) => this.stops.failed(run, error),
       rejoin: async () => {
         await this.commitAll();
         this.rejoin.renewed();

@@ -25,6 +25,7 @@ export type ReconfigureOptions = {
   readonly closing: Closing;
   /** Reads no more of the feed until it is given its partitions again. */
   readonly leaveAlone: (run: FeedRun) => void;
+  readonly failed: (run: FeedRun, error: unknown) => void;
   /** Joins the group with the topics there are now. */
   readonly rejoin: () => Promise<void>;
   readonly over: () => boolean;
@@ -114,13 +115,13 @@ export class Reconfigure {
 
   /** As at a stop: nothing more is read, and what is staged becomes durable. */
   private async end(run: FeedRun): Promise<void> {
-    const { runs, leaveAlone, closing, changes } = this.options;
+    const { runs, leaveAlone, closing, changes, failed } = this.options;
     if (!runs.isLive(run)) return;
     leaveAlone(run);
     runs.rest(run);
     await changes.until(() => !closing.isEnding(run));
     await closing.commitAll([run]);
-    await run.rebuilds?.noteLast();
+    await run.rebuilds?.noteLast().catch((error) => failed(run, error));
     await run.drop();
   }
 
