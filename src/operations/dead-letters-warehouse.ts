@@ -168,7 +168,8 @@ async function prepare({ installation, feed, lake }: RetryParts, warehouse: Ware
     if (identity) await setUpWarehouse(warehouse, { lakeId: identity.lakeId, feeds: [], nowMs: nowMs() }, signal);
     if (!tables) return;
     const { schemaVersion } = tables.decoding;
-    const mayWiden = await isOutgrown(warehouse, feed.name, schemaVersion, signal);
+    const of = { feed: feed.name, table: tables.fact.name, version: schemaVersion };
+    const mayWiden = await isOutgrown(warehouse, of, signal);
     await setUpFactTable(warehouse, tables.fact, signal, { mayWiden });
     await warehouse.run(raiseSchemaVersion({ feed: feed.name, topic: feed.topic }, schemaVersion), signal);
   });

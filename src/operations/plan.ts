@@ -190,8 +190,9 @@ async function statementsOf(
   if (feed.destination === 'data_lake') return [];
   const planned = async (warehouse: Warehouse) => {
     const version = schemaVersionOf(state) + (isNew ? 1 : 0);
-    const mayWiden = await isOutgrown(warehouse, feed.name, version, signal);
-    return plannedStatements(warehouse, factTable(feed, fields, warehouse.dialect), signal, { mayWiden });
+    const fact = factTable(feed, fields, warehouse.dialect);
+    const mayWiden = await isOutgrown(warehouse, { feed: feed.name, table: fact.name, version }, signal);
+    return plannedStatements(warehouse, fact, signal, { mayWiden });
   };
   const found = await readWarehouse<readonly PlannedStatement[] | null>(installation, planned, null);
   if (found) return found;

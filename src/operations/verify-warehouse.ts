@@ -172,7 +172,7 @@ async function checkColumns({ warehouse, fact, schemaVersion, signal }: Warehous
   });
   if (fact === null) return result([], 'there is no table yet');
   try {
-    const mayWiden = await isOutgrown(warehouse, fact.feed, schemaVersion, signal);
+    const mayWiden = await isOutgrown(warehouse, { feed: fact.feed, table: fact.name, version: schemaVersion }, signal);
     const drift = await tableDrift(warehouse, fact, signal, { mayWiden });
     const findings = drift.map(({ action, resource }) => ({
       place: resource,

@@ -77,21 +77,30 @@ export const updateCaughtUp = (
   values: [timeText(atMs), feed, topic, epoch],
 });
 
-/** From here on nothing that was decoded by an older schema is committed: it would lack the new columns. */
 /** Whether rows of the feed were committed, under whatever topic. */
 export async function hasRows(warehouse: Warehouse, feed: string, signal: AbortSignal): Promise<boolean> {
   const text = 'SELECT feed FROM lake_positions WHERE feed = ? AND row_count > 0 LIMIT 1';
   return (await warehouse.run({ text, values: [feed] }, signal)).length > 0;
 }
 
-/** Whether rows of the feed were committed under an older schema, and none under this one yet: its table is to grow with it. */
-export async function isOutgrown(warehouse: Warehouse, feed: string, version: number, signal: AbortSignal): Promise<boolean> {
+/**
+ * Whether the table is to grow with the schema: rows were committed under an older one, and none under this one yet; or none were at
+ * all, and the table is one that lake made.
+ */
+export async function isOutgrown(
+  warehouse: Warehouse,
+  { feed, table, version }: { readonly feed: string; readonly table: string; readonly version: number },
+  signal: AbortSignal,
+): Promise<boolean> {
   const text = 'SELECT MAX(schema_version) AS version FROM lake_positions WHERE feed = ? AND row_count > 0';
   const [row] = await warehouse.run({ text, values: [feed] }, signal);
   const known = Number(row?.['version'] ?? 0);
-  return known > 0 && known < version;
+  if (known > 0) return known < version;
+  const made = "SELECT feed_name FROM audit_log WHERE feed_name = ? AND action = 'table_created' AND resource = ? LIMIT 1";
+  return (await warehouse.run({ text: made, values: [feed, table] }, signal)).length > 0;
 }
 
+/** From here on nothing that was decoded by an older schema is committed: it would lack the new columns. */
 export const raiseSchemaVersion = ({ feed, topic }: PositionsOf, version: number): Statement => ({
   text: 'UPDATE lake_positions SET schema_version = ? WHERE feed = ? AND topic = ? AND schema_version < ?',
   values: [version, feed, topic, version],

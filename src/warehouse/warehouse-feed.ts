@@ -255,7 +255,7 @@ function preparation(options: WarehouseFeedOptions, { commits, surely }: { commi
     const ready = async (): Promise<void> => {
       // Made anew it would lack all that was committed to it, and nobody would notice.
       if (hasRows(commits.state()) && (await readTable(warehouse, fact.name, signal)) === null) throw tableGone(fact);
-      const mayWiden = await isOutgrown(warehouse, options.feed, schemaVersion, signal);
+      const mayWiden = await isOutgrown(warehouse, { feed: options.feed, table: fact.name, version: schemaVersion }, signal);
       tell(await setUpFactTable(warehouse, fact, signal, { mayWiden }));
       await options.grant?.(fact);
       await warehouse.run(raiseSchemaVersion(options, schemaVersion), signal);

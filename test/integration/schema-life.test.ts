@@ -101,6 +101,24 @@ test.each(mysqlEngines)(
   },
 );
 
+test('a table that lake made and that has no rows yet grows as well', async () => {
+  await using folder = await tempDir();
+  await using database = await testMysql('mysql');
+  const kafka = await testKafka();
+  const [topic, groupId] = [await kafka.createTopic(), uniqueName('group')];
+  const write = (id: string) =>
+    warehouseSetup({
+      ...{ folder: folder.path, kafka, database, groupId },
+      feeds: [
+        { ...streamFeed('orders', topic, { destination: 'both', mysql_table: 'fact_orders' }), schema: { fields: { id } } },
+      ],
+    });
+  await drain(write('INTEGER'));
+  await drain(write('BIGINT'));
+  const widened = "select resource from audit_log where action = 'column_widened'";
+  expect((await rowsOf(database, widened)).map(({ resource }) => resource)).toEqual(['fact_orders.id']);
+});
+
 test('a process that knows the older schema decodes again by the newer one, and an older feeds.json is refused', async () => {
   await using folder = await tempDir();
   await using database = await testMysql('mysql');
