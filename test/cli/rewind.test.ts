@@ -9,7 +9,7 @@ import { reportOf } from '../helpers/rewind-scene.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
 import { terminal } from '../helpers/terminal.ts';
 
-setDefaultTimeout(180_000);
+setDefaultTimeout(300_000);
 
 const run = (setup: LakeSetup, args: readonly string[]) => runLake(setup, ['rewind', ...args], { as: 'binary' });
 const position = async ({ lakePath }: LakeSetup) => Number((await stateOf(lakePath, 'orders')).positions.get(0)?.position);

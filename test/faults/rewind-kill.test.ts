@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test';
 import type { Fault } from '../helpers/ingest.ts';
 import { rewindScene } from '../helpers/rewind-scene.ts';
 
-setDefaultTimeout(180_000);
+setDefaultTimeout(300_000);
 
 let scene: Awaited<ReturnType<typeof rewindScene>>;
 beforeAll(async () => {

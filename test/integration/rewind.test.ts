@@ -11,7 +11,7 @@ import { tempDir, testKafka } from '../helpers/services.ts';
 import { until } from '../helpers/until.ts';
 import { expectFact, factFeed, rowsOf, warehouseSetup } from '../helpers/warehouse.ts';
 
-setDefaultTimeout(180_000);
+setDefaultTimeout(300_000);
 const WAIT = { timeoutMs: 90_000 };
 
 describe('a stream', () => {
