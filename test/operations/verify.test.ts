@@ -753,6 +753,32 @@ describe('a group that was moved by hand', () => {
   });
 });
 
+test('holes that transactions left are explained: aborted messages, markers, a partition of nothing else', async () => {
+  await using own = await tempDir();
+  await using other = await testMysql();
+  const kafka = await testKafka();
+  const topic = await kafka.createTopic({ partitions: 3 });
+  await using holes = await record(kafka, topic);
+  const feeds = [streamFeed('holes', topic, { destination: 'both', mysql_table: 'fact_holes' })];
+  const scene = warehouseSetup({ folder: own.path, kafka, database: other, feeds });
+  await holes.send(messages(0, 20, (id) => ({ partition: id % 2 })));
+  await holes.inTransaction(
+    messages(20, 30, (id) => ({ partition: id % 3 })),
+    'abort',
+  );
+  await holes.inTransaction(
+    messages(50, 10, () => ({ partition: 0 })),
+    'commit',
+  );
+  await drain(scene);
+  const { code, stdout } = await runLake(scene, ['verify', '--deep', '--json']);
+  const verdict = JSON.parse(stdout) as Verdict;
+  const findings = verdict.feeds.flatMap(({ checks }) => checks.flatMap((check) => check.findings));
+  expect({ code, findings }).toEqual({ code: 0, findings: [] });
+  const counts = { messages: 30, rows: 30, dead_letters: 0, tombstones: 0 };
+  expect(verdict.feeds[0]?.totals).toEqual({ lake: counts, warehouse: counts });
+});
+
 describe('a feed of which a file is gone for good', () => {
   test('is read again after lake rewind, and then nothing is wrong', async () => {
     rmSync(inLake(dataFile(await stateOf(setup.lakePath, 'events')).path));
