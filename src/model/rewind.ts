@@ -23,6 +23,8 @@ export function createHistory() {
   const marks = new Map<number, Mark[]>();
   const ranges = new Map<number, readonly CommittedRange[]>();
   const fenced = new Set<string>();
+  /** Dead letters that were dropped: they are counted, and in no file. */
+  const dropped = new Map<number, readonly Offset[]>();
   let version = 0;
   let hasRetained = false;
   const listOf = (partition: number, start: Offset): Mark[] => {
@@ -70,14 +72,21 @@ export function createHistory() {
             list.map((mark) => withClosed(mark, closed)),
           );
       }
+      for (const { partition, as, offsets } of entry.letters?.closed ?? [])
+        if (as === 'dropped') dropped.set(partition, [...(dropped.get(partition) ?? []), ...offsets]);
       if (entry.kind === 'append') ranges.set(entry.version, entry.ranges);
       for (const { partition, position, ...kept } of entry.rewind?.partitions ?? []) {
         const list = (marks.get(partition) ?? []).filter(({ offset }) => offset < position);
         marks.set(partition, [...list, { ...kept, offset: position }]);
+        const left = (dropped.get(partition) ?? []).filter((offset) => offset < position);
+        dropped.set(partition, left);
       }
     },
     /** Of the entry of this version, if its files hold the messages of its ranges and no others. */
     rangesOf: (ofVersion: number): readonly CommittedRange[] | null => ranges.get(ofVersion) ?? null,
+    /** How many letters of [from, end) were dropped. */
+    droppedIn: (partition: number, from: Offset, end: Offset): number =>
+      (dropped.get(partition) ?? []).filter((offset) => from <= offset && offset < end).length,
     /** The nearest marks: at or before the offset, and behind it. */
     around: (partition: number, offset: Offset): { readonly before: Mark | null; readonly after: Mark | null } => {
       const list = marks.get(partition) ?? [];
@@ -167,7 +176,7 @@ export function planRewind({ state, history, points, out, counts, tombstones }: 
     if (!now || !before) return [];
     const near = {
       rows: nearIn('data', partition),
-      deadLetters: nearIn('dead_letters', partition),
+      deadLetters: nearIn('dead_letters', partition) + history.droppedIn(partition, before.offset, position),
       tombstones:
         before.offset === position
           ? 0

@@ -151,6 +151,31 @@ describe('the plan', () => {
     expect(planOf({ 0: 10 }, { ab: [10, {}] }, log)).toMatchObject({ taken: totals(10) });
   });
 
+  test('knows what a retry made of dead letters, and those that were dropped', () => {
+    // Offsets 0 to 9: 2, 5 and 8 were refused; a retry made rows of 2 and 8, and 5 was dropped.
+    const range = { ...rangeOf(0, 10), rows: 7, deadLetters: 3 };
+    const closed = (as: 'row' | 'dropped', ...offsets: number[]) => ({
+      closed: [{ partition: 0, as, offsets: offsets.map(at) }],
+    });
+    const log = [
+      entryOf(1, { kind: 'append', ranges: [range], added: [fileOf('a', 7), fileOf('l', 3, 'dead_letters')] }),
+      entryOf(2, { kind: 'append', ranges: [rangeOf(10, 20)], added: [fileOf('b', 10)] }),
+      entryOf(3, {
+        kind: 'retry',
+        removed: ['l'],
+        added: [fileOf('r', 2), fileOf('m', 1, 'dead_letters')],
+        letters: closed('row', 2, 8),
+      }),
+      entryOf(4, { kind: 'drop', removed: ['m'], letters: closed('dropped', 5) }),
+    ];
+    const counted = { messages: 10, rows: 9, deadLetters: 1, tombstones: 0 };
+    expect(planOf({ 0: 10 }, {}, log)).toMatchObject({ retainedRows: 0, taken: totals(10), partitions: [{ totals: counted }] });
+    // Within the range: rows of 0, 1, 3, 4, 6 and the retried 2 are before it, and so is the dropped letter.
+    const plan = planOf({ 0: 7 }, { a: [2, { 0: 5 }], r: [1, { 0: 1 }] }, log);
+    expect(plan?.partitions).toMatchObject([{ totals: { messages: 7, rows: 6, deadLetters: 1, tombstones: 0 } }]);
+    expect(plan).toMatchObject({ retainedRows: 0, taken: totals(13) });
+  });
+
   test('cuts gaps off at the point', () => {
     const gap = { partition: 0, reason: 'expired' };
     const log = [
