@@ -90,7 +90,8 @@ async function createTopics(admin: Admin, topics: Topics): Promise<void> {
   // What is a month old must not be deleted at once.
   const configEntries = [{ name: 'retention.ms', value: '-1' }];
   const list = Object.values(topics).map((topic) => ({ topic, numPartitions: 2, replicationFactor: 1, configEntries }));
-  await admin.createTopics({ topics: list, waitForLeaders: true });
+  await admin.createTopics({ topics: list, waitForLeaders: false });
+  for (const { topic } of list) while (!(await admin.fetchTopicOffsets(topic).catch(() => null))) await Bun.sleep(100);
 }
 
 async function live(month: Month): Promise<number> {

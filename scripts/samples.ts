@@ -35,7 +35,8 @@ async function createTopics(admin: Admin, topics: ReadonlyMap<string, { table: b
   const missing = [...topics].filter(([topic]) => !existing.has(topic));
   if (missing.length === 0) return;
   await admin.createTopics({
-    waitForLeaders: true,
+    // Waited for where they are first asked; a broker that has not heard of a topic yet would be taken for a refusal.
+    waitForLeaders: false,
     topics: missing.map(([topic, { table }]) => ({
       topic,
       numPartitions: partitionCount,

@@ -37,7 +37,9 @@ export async function createTopic(
   const configEntries = [...settings].map(([name, value]) => ({ name, value }));
   try {
     const wanted = { topic, numPartitions: partitions, replicationFactor, configEntries };
-    const isMade = await admin.createTopics({ topics: [wanted], validateOnly, waitForLeaders: !validateOnly });
+    // kafkajs would take a broker that has not heard of the topic yet for a refusal.
+    const isMade = await admin.createTopics({ topics: [wanted], validateOnly, waitForLeaders: false });
+    if (!validateOnly) await untilLed(admin, topic);
     return isMade ? 'created' : 'there';
   } catch (cause) {
     const said = reasonOf(cause);
@@ -47,6 +49,19 @@ export async function createTopic(
       todo: 'correct --partitions, --replication-factor or --topic-config, or have an administrator create the topic',
       cause,
     });
+  }
+}
+
+const LED_LOOKS_MAX = 100;
+const LOOK_AGAIN_MS = 100;
+
+/** Its partitions have leaders a moment after the topic is made. When they have none for long, whoever reads it says so. */
+async function untilLed(admin: KafkaAdmin, topic: string): Promise<void> {
+  for (let look = 0; look < LED_LOOKS_MAX; look++) {
+    const found = await admin.fetchTopicMetadata({ topics: [topic] }).catch(() => null);
+    const partitions = found?.topics[0]?.partitions ?? [];
+    if (partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)) return;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
   }
 }
 

@@ -101,10 +101,11 @@ export function kafkaAt(bootstrap: string): TestKafka {
     createTopic: async ({ name = uniqueName('topic'), partitions = 1, configs = {} } = {}) => {
       const configEntries = Object.entries(configs).map(([key, value]) => ({ name: key, value }));
       await (await admin.get()).createTopics({
-        waitForLeaders: true,
+        // kafkajs takes a broker that has not heard of the topic yet for a refusal.
+        waitForLeaders: false,
         topics: [{ topic: name, numPartitions: partitions, replicationFactor: 1, configEntries }],
       });
-      // Right after that its leaders may not know yet that they are.
+      // A busy broker hears of it later, and its leaders may not know yet that they are.
       await until(async () => await (await admin.get()).fetchTopicOffsets(name).catch(() => null), {
         what: `${name} has leaders`,
       });
