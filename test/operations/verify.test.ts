@@ -539,8 +539,9 @@ describe('a warehouse that was damaged at random', () => {
     const one = <T>(list: readonly T[]): T => list[Math.floor(between(0, list.length))] ?? (list[0] as T);
     for (let round = 0; round < rounds; round += 1) {
       const [name, key, columns] = one(WORTH);
-      const sealed = name === 'lake_snapshots' ? "WHERE state = 'sealed'" : '';
-      const keys = await rowsOf(database, `SELECT ${key} AS k FROM ${name} ${sealed} ORDER BY 1`);
+      // The registry's row of a feed that goes to the lake alone is not looked at.
+      const looked = { lake_snapshots: "WHERE state = 'sealed'", feed_registry: "WHERE destination <> 'data_lake'" }[name] ?? '';
+      const keys = await rowsOf(database, `SELECT ${key} AS k FROM ${name} ${looked} ORDER BY 1`);
       const where = `WHERE ${key} = '${one(keys)['k']}'`;
       await rowsOf(database, `${KEPT} ${name} ${where}`);
       const [column, value] = one(columns);
