@@ -35,7 +35,7 @@ export async function lookInto({ connection, writer, points, marks }: LookInto, 
   const rows = await query(
     connection,
     `SELECT kafka_partition, count(*) FILTER (${beyond}) AS beyond, count(*) FILTER (NOT ${beyond} AND kafka_offset >= ${pointOf(marks)}) AS near
-     FROM ${parquetScan([await locate(writer, file)])} GROUP BY kafka_partition`,
+     FROM ${parquetScan([await locate(writer, file)])} WHERE kafka_partition IS NOT NULL GROUP BY kafka_partition`,
   );
   return {
     beyond: rows.reduce((sum, row) => sum + Number(row['beyond']), 0),
