@@ -175,7 +175,7 @@ export async function deleteRows(expiring: Expiring, deleting: Deleting): Promis
 /** Closed dead letters. Returns how many. */
 export async function deleteLetters(expiring: Expiring, deleting: Deleting): Promise<number> {
   const of = (state: string) => ({
-    ...{ table: 'lake_dead_letters', id: 'id' },
+    ...{ table: 'lake_dead_letters', id: 'id', still: state },
     batches: [
       {
         text: `SELECT id, kafka_partition FROM lake_dead_letters
@@ -194,6 +194,8 @@ const NO_PARTITION = -1;
 type Batches = {
   readonly table: string;
   readonly id: string;
+  /** Whoever read a table anew meanwhile may have opened a letter again, or closed it as another one. */
+  readonly still?: string;
   /** Column of lake_positions; null: the positions do not count them. */
   readonly account: 'retained_rows' | 'retained_dead_letters' | null;
   /** Each selects the next ids with their partitions, until there are none. */
@@ -234,11 +236,18 @@ type Ids = Omit<Batches, 'batches'> & {
 };
 
 /** Of two retentions at once each counts what it deleted itself. Positions come last: a batch that is committed waits the least. */
-async function deleteByIds(tx: Tx, { feed, topic }: Expiring, { table, id, account, before, ids }: Ids): Promise<number> {
+async function deleteByIds(
+  tx: Tx,
+  { feed, topic }: Expiring,
+  { table, id, still = 'TRUE', account, before, ids }: Ids,
+): Promise<number> {
   const counts: (readonly [partition: number, rows: number])[] = [];
   for (const [partition, list] of [...ids].sort(([a], [b]) => a - b)) {
     const marks = list.map(() => '?').join(', ');
-    counts.push([partition, await tx.change({ text: `DELETE FROM ${table} WHERE ${id} IN (${marks})`, values: list })]);
+    counts.push([
+      partition,
+      await tx.change({ text: `DELETE FROM ${table} WHERE ${id} IN (${marks}) AND ${still}`, values: list }),
+    ]);
   }
   for (const [partition, rows] of counts)
     if (rows > 0 && account !== null && partition !== NO_PARTITION)
