@@ -30,8 +30,9 @@ export async function watchConfig(options: ConfigWatchOptions): Promise<ConfigWa
   const { load, take, readiness, log } = options;
   const { path } = options.config;
   let inForce = options.config;
-  let judged = await textOf(path);
-  let seen = judged;
+  let seen = await textOf(path);
+  // What was written since the configuration was read is judged by the first looks.
+  let judged = isAsRead(load, inForce) ? seen : undefined;
   let looking = false;
 
   const judge = (retry: boolean): void => {
@@ -69,6 +70,16 @@ export async function watchConfig(options: ConfigWatchOptions): Promise<ConfigWa
 
 /** null: it cannot be read. */
 const textOf = (path: string): Promise<string | null> => readFile(path, 'utf8').catch(() => null);
+
+/** Whether the file still says what is in force. */
+function isAsRead(load: () => Checked, inForce: Config): boolean {
+  try {
+    return JSON.stringify(load().config) === JSON.stringify(inForce);
+  } catch (error) {
+    if (error instanceof LakeError) return false;
+    throw error;
+  }
+}
 
 type Verdict = { readonly config: Config } | { readonly problems: readonly string[] };
 
