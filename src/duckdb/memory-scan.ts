@@ -63,6 +63,8 @@ function readyOf(connection: Connection): Promise<Ready> {
   if (known) return known;
   const making = makeReady(connection);
   ready.set(connection, making);
+  // Such as for want of memory, at that moment.
+  making.catch(() => ready.delete(connection));
   return making;
 }
 

@@ -41,6 +41,13 @@ export class Lineage {
     this.isHex = chunk.keys?.encoding === 'hex';
   }
 
+  /** Holds nothing of the chunk any more. */
+  rest(): void {
+    this.from = this.fromOffsets = this.fromTimes = new Int32Array(0);
+    this.fromEffective = null;
+    this.keyText = null;
+  }
+
   /** `_ms`, `_effective_ms`, and `_raw_key`: a BLOB, or the text of its hexadecimal digits. */
   get columns(): ScanColumn[] {
     const { keyValidity } = this;

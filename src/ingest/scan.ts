@@ -66,9 +66,13 @@ export async function runOverScan(
     return left;
   } finally {
     for (const { release } of held) release();
+    scanner.rest();
     plan.spare.push(scanner);
   }
 }
+
+const NONE = new Uint8Array(0);
+const NOWHERE: HeldBytes = { low: 0, high: 0, release: () => undefined };
 
 /** What became of a name's value in the message at hand. */
 const [ABSENT, PRESENT, NULL] = [0, 1, 2];
@@ -86,7 +90,7 @@ class Scanner {
   private readonly states: Uint8Array;
   /** By its place in the message before, for messages are alike. */
   private readonly order: (Name | null)[] = [];
-  private values = new json.JsonBytes(new Uint8Array(0));
+  private values = new json.JsonBytes(NONE);
   /** Set by `value`. */
   private from = 0;
   private to = 0;
@@ -94,7 +98,7 @@ class Scanner {
 
   constructor(plan: ScanPlan) {
     this.plan = plan;
-    this.text = { source: this.values.bytes, held: { low: 0, high: 0, release: () => undefined } };
+    this.text = { source: this.values.bytes, held: NOWHERE };
     this.fields = plan.makers.map((make) => make(this.text));
     this.states = new Uint8Array(plan.names.length);
   }
@@ -127,6 +131,15 @@ class Scanner {
       }
       return row;
     };
+  }
+
+  /** Holds nothing of the chunk any more: a large message would be kept for as long as its feed has no other. */
+  rest(): void {
+    this.values = new json.JsonBytes(NONE);
+    this.text.source = this.values.bytes;
+    this.text.held = NOWHERE;
+    this.left = [];
+    this.lineage.rest();
   }
 
   /** Where the next message starts, behind the separator. */

@@ -1,12 +1,25 @@
 // What a scan must leave to the exact decoder, and what it must take: at every place in a text, and with coordinates and keys.
 import { afterAll, expect, test } from 'bun:test';
-import { openDatabase, query } from '../../src/duckdb/connection.ts';
+import { openDatabase, query, run } from '../../src/duckdb/connection.ts';
+import { runOverMemory } from '../../src/duckdb/memory-scan.ts';
 import { createStagedTables, decodeChunk, decodePlan } from '../../src/ingest/decode.ts';
+import { until } from '../helpers/until.ts';
 import { chunkOf, decimal, feedOf, field, list, outcomes, varchar } from './decode-helpers.ts';
 
 const database = await openDatabase();
 const connection = await database.connect();
 afterAll(() => database[Symbol.asyncDispose]());
+
+const COLUMNS = [
+  {
+    name: 'n',
+    type: { kind: 'integer' },
+    data: new ArrayBuffer(8192),
+    rowBytes: 4,
+    validity: new Uint32Array(64),
+    anyNull: false,
+  },
+] as const;
 
 const options = { timezone: 'UTC', schemaVersion: 1 };
 const texts = decodePlan(feedOf([field('x', varchar())]), options);
@@ -91,4 +104,30 @@ test('when DuckDB cannot take a scan in, all messages go the other ways, and it 
   const decoded = await decodeChunk(connection, { ...plan, scan: texts.scan }, chunkOf(['{"x":"a"}', '{"x":"b"}']), tables);
   expect(decoded).toMatchObject({ rows: 2, scannedRows: 0, fastError: expect.stringContaining('JSON') });
   expect(await query(connection, `SELECT x::VARCHAR AS x FROM ${tables.rows} ORDER BY x`)).toEqual([{ x: '"a"' }, { x: '"b"' }]);
+});
+
+test('nothing of a chunk is held when it is decoded: one large message does not stay for as long as its feed is quiet', async () => {
+  const large = 48 * 1024 * 1024;
+  const decoded = async (): Promise<number> => {
+    const { scannedRows } = await outcomes(connection, texts, chunkOf([`{"y":"${'z'.repeat(large)}","x":"a"}`]));
+    return scannedRows;
+  };
+  const held = (): number => {
+    Bun.gc(true);
+    return process.memoryUsage().arrayBuffers;
+  };
+  const before = held();
+  expect(await decoded()).toBe(1);
+  await until(() => held() - before < large / 2, { timeoutMs: 20_000, what: 'its bytes are free' });
+});
+
+test('a connection that had no memory when it was first asked can be asked again', async () => {
+  await using small = await openDatabase();
+  const other = await small.connect();
+  const asked = () =>
+    runOverMemory(other, { columns: COLUMNS, fill: () => 0 }, (from) => `CREATE OR REPLACE TEMP TABLE t AS FROM ${from}`);
+  await run(other, "SET memory_limit = '1KB'");
+  await expect(asked()).rejects.toThrow('DuckDB refused');
+  await run(other, "SET memory_limit = '100MB'");
+  await asked();
 });
