@@ -186,7 +186,9 @@ export class Reconfigure {
   }
 }
 
+/** What a table has applied, or read anew in part, would stay in the engine for as long as the process runs. */
 async function close(run: FeedRun | undefined): Promise<void> {
   await run?.drop();
+  await run?.target.forget();
   await run?.close();
 }
