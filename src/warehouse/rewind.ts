@@ -80,12 +80,18 @@ async function raiseEpoch(tx: Tx, { feed, topic, warehouse }: Rewinding, epoch: 
   await tx.change({ text, values: [epoch + 1, feed, topic] });
 }
 
-type Retained = ReadonlyMap<number, number>;
+/** What retention has deleted. */
+type Retained = { readonly rows: number; readonly deadLetters: number };
+const NOTHING_RETAINED: Retained = { rows: 0, deadLetters: 0 };
 
-async function readRetained(tx: Tx, { feed, topic }: Rewinding): Promise<Retained> {
-  const text = 'SELECT kafka_partition, retained_rows FROM lake_positions WHERE feed = ? AND topic = ?';
+async function readRetained(tx: Tx, { feed, topic }: Rewinding): Promise<ReadonlyMap<number, Retained>> {
+  const text = 'SELECT kafka_partition, retained_rows, retained_dead_letters FROM lake_positions WHERE feed = ? AND topic = ?';
   const rows = await tx.rows({ text, values: [feed, topic] });
-  return new Map(rows.map((row) => [Number(row['kafka_partition']), Number(row['retained_rows'])]));
+  const retainedOf = (row: Row): Retained => ({
+    rows: Number(row['retained_rows']),
+    deadLetters: Number(row['retained_dead_letters']),
+  });
+  return new Map(rows.map((row) => [Number(row['kafka_partition']), retainedOf(row)]));
 }
 
 type Step = Omit<Rewound, 'partitions' | 'isDone'> & Rewound['partitions'][number];
@@ -93,7 +99,7 @@ type Partition = {
   readonly partition: number;
   readonly to: Offset;
   readonly before: PositionState;
-  readonly retained: Retained;
+  readonly retained: ReadonlyMap<number, Retained>;
   readonly rowsMax: number;
 };
 
@@ -118,7 +124,8 @@ async function rewindPartition(tx: Tx, rewinding: Rewinding, given: Partition): 
     values: [to, ...ofFeed, to],
   });
   const tombstones = isCounted ? 0 : tombstonesBeyond(rewinding, partition, before);
-  const kept = keptCounts(before, { to, rows, deadLetters, tombstones, retained: given.retained.get(partition) ?? 0 });
+  const retained = given.retained.get(partition) ?? NOTHING_RETAINED;
+  const kept = keptCounts(before, { to, rows, deadLetters, tombstones, retained });
   await movePosition(tx, rewinding, { partition, to, before, kept });
   return { partition, position: before.position, to, rows, deadLetters };
 }
@@ -144,18 +151,25 @@ type Taken = {
   readonly rows: number;
   readonly deadLetters: number;
   readonly tombstones: number;
-  readonly retained: number;
+  readonly retained: Retained;
 };
 
-/** Rows that retention has deleted are taken for those before the point, as far as there are offsets for them. */
-function keptCounts({ start, totals }: PositionState, { to, ...taken }: Taken) {
-  const deadLetters = Math.max(0, totals.deadLetters - taken.deadLetters);
-  const tombstones = Math.max(0, totals.tombstones - taken.tombstones);
-  const left = Math.max(0, totals.rows - taken.rows);
-  const excess = left + deadLetters + tombstones - Number(to - start);
-  const beyond = Math.min(taken.retained, Math.max(0, excess));
-  const rows = left - beyond;
-  return { messages: rows + deadLetters + tombstones, rows, deadLetters, tombstones, retained: taken.retained - beyond };
+/** Rows and dead letters that retention has deleted are taken for those before the point, as far as there are offsets for them. */
+function keptCounts({ start, totals }: PositionState, { to, retained, ...taken }: Taken) {
+  const left = {
+    rows: Math.max(0, totals.rows - taken.rows),
+    deadLetters: Math.max(0, totals.deadLetters - taken.deadLetters),
+    tombstones: Math.max(0, totals.tombstones - taken.tombstones),
+  };
+  const excess = Math.max(0, left.rows + left.deadLetters + left.tombstones - Number(to - start));
+  const rowsBeyond = Math.min(retained.rows, excess);
+  const lettersBeyond = Math.min(retained.deadLetters, excess - rowsBeyond);
+  const kept = { ...left, rows: left.rows - rowsBeyond, deadLetters: left.deadLetters - lettersBeyond };
+  return {
+    ...kept,
+    messages: kept.rows + kept.deadLetters + kept.tombstones,
+    retained: { rows: retained.rows - rowsBeyond, deadLetters: retained.deadLetters - lettersBeyond },
+  };
 }
 
 type Moved = Pick<Partition, 'partition' | 'to' | 'before'> & { readonly kept: ReturnType<typeof keptCounts> };
@@ -165,10 +179,12 @@ async function movePosition(tx: Tx, { feed, topic }: Rewinding, { partition, to,
   const isGone = before.last !== null && before.last.offset >= to;
   const unknown = isGone ? ', last_offset = NULL, last_timestamp_ms = NULL, last_hash = NULL' : '';
   const forgotten = kept.messages === 0 ? `${unknown}, timestamp_ms_max = NULL` : unknown;
+  const { messages, rows, deadLetters, tombstones, retained } = kept;
   await tx.change({
-    text: `UPDATE lake_positions SET position = ?, messages = ?, row_count = ?, dead_letters = ?, tombstones = ?, retained_rows = ?${forgotten}
+    text: `UPDATE lake_positions SET position = ?, messages = ?, row_count = ?, dead_letters = ?, tombstones = ?, retained_rows = ?,
+        retained_dead_letters = ?${forgotten}
       WHERE feed = ? AND topic = ? AND kafka_partition = ?`,
-    values: [to, kept.messages, kept.rows, kept.deadLetters, kept.tombstones, kept.retained, feed, topic, partition],
+    values: [to, messages, rows, deadLetters, tombstones, retained.rows, retained.deadLetters, feed, topic, partition],
   });
 }
 

@@ -91,6 +91,28 @@ describe.each([...mysqlEngines])('%s', (engine) => {
     ]);
   });
 
+  test('what retention had deleted beyond the point is counted no more: it is read again', async () => {
+    await using place = await feedPlace(engine, STREAM);
+    const a = await place.writer();
+    await place.commitOf(a, rows(0, 10));
+    // Four rows and two dead letters of the ten messages went with their days.
+    await a.warehouse.transaction(async (tx) => {
+      await tx.change({ text: 'DELETE FROM fact_orders WHERE kafka_offset < 6', values: [] });
+      await tx.change({
+        text: 'UPDATE lake_positions SET row_count = 8, dead_letters = 2, retained_rows = 4, retained_dead_letters = 2',
+        values: [],
+      });
+    }, never);
+    const counts =
+      'SELECT messages AS m, row_count AS r, dead_letters AS d, retained_rows AS x, retained_dead_letters AS y FROM lake_positions';
+    await rewind(place, a, { 0: 6 });
+    expect(await place.rows(counts)).toMatchObject([{ m: 6, r: 4, d: 2, x: 4, y: 2 }]);
+    await rewind(place, a, { 0: 1 });
+    expect(await place.rows(counts)).toMatchObject([{ m: 1, r: 0, d: 1, x: 0, y: 1 }]);
+    await rewind(place, a, { 0: 0 });
+    expect(await place.rows(counts)).toMatchObject([{ m: 0, r: 0, d: 0, x: 0, y: 0 }]);
+  });
+
   test('6: what was staged before it is refused, though the positions are the same again', async () => {
     await using place = await feedPlace(engine, STREAM);
     const [a, b] = [await place.writer(), await place.writer()];
