@@ -89,18 +89,22 @@ function withItem(text: string, list: Node, value: JsonValue): string {
     return splice(text, list.offset + 1, closing - list.offset - 1, inner + item);
   }
   const isInline = lineStart(text, last.offset) === lineStart(text, list.offset);
-  const { comma, end } = tailOf(text, last.offset + last.length);
+  const { comma, end, isCommented } = tailOf(text, last.offset + last.length);
   const indent = indentAt(text, last.offset);
-  const lead = isInline ? ' ' : style.eol + indent;
+  const lead = isInline && !isCommented ? ' ' : style.eol + indent;
   const item = `${lead}${isInline ? JSON.stringify(value) : renderJsonc(value, indent, style)}${comma === null ? '' : ','}`;
   const separated = comma === null ? splice(text, last.offset + last.length, 0, ',') : text;
   return splice(separated, end + (comma === null ? 1 : 0), 0, item);
 }
 
+/** `isCommented`: what stood on the same line behind `end` would be comment. */
+type Tail = { readonly comma: number | null; readonly end: number; readonly isCommented: boolean };
+
 /** The comma behind a value, if there is one, and where its line's own comment ends. */
-function tailOf(text: string, offset: number): { readonly comma: number | null; readonly end: number } {
+function tailOf(text: string, offset: number): Tail {
   let comma: number | null = null;
   let end = offset;
+  let isCommented = false;
   TRIVIA.lastIndex = offset;
   for (let found = TRIVIA.exec(text); found; found = TRIVIA.exec(text)) {
     const [token] = found;
@@ -109,10 +113,14 @@ function tailOf(text: string, offset: number): { readonly comma: number | null; 
       if (comma !== null) break;
       comma = at;
       end = at + 1;
+      isCommented = false;
       // A comment on a line of its own belongs to what comes next.
-    } else if (token.startsWith('/') && !text.slice(end, at).includes('\n')) end = at + token.length;
+    } else if (token.startsWith('/') && !text.slice(end, at).includes('\n')) {
+      end = at + token.length;
+      isCommented = token.startsWith('//');
+    }
   }
-  return { comma, end };
+  return { comma, end, isCommented };
 }
 
 const TRIVIA = /,|\/\/[^\r\n]*|\/\*[\s\S]*?\*\/|\s+/y;
@@ -134,9 +142,9 @@ function withMember(text: string, object: Node, key: string, value: JsonValue): 
     );
   }
   const isInline = lineStart(text, last.offset) === lineStart(text, object.offset);
-  const { comma, end } = tailOf(text, last.offset + last.length);
+  const { comma, end, isCommented } = tailOf(text, last.offset + last.length);
   const indent = indentAt(text, last.offset);
-  const lead = isInline ? ' ' : style.eol + indent;
+  const lead = isInline && !isCommented ? ' ' : style.eol + indent;
   const separated = comma === null ? splice(text, last.offset + last.length, 0, ',') : text;
   return splice(separated, end + (comma === null ? 1 : 0), 0, `${lead}${member(indent)}${comma === null ? '' : ','}`);
 }
@@ -170,7 +178,7 @@ function commentsAbove(text: string, start: number): number {
   while (at > 0) {
     const above = lineStart(text, at - 1);
     const line = text.slice(above, at).trim();
-    if (!line.startsWith('//') && !/^\/\*.*\*\/$/.test(line)) break;
+    if (!line.startsWith('//') && !/^\/\*(?:(?!\*\/).)*\*\/$/.test(line)) break;
     at = above;
   }
   return at;

@@ -126,3 +126,23 @@ describe('a key of a feed is set', () => {
     );
   });
 });
+
+test('a comment up to the end of the line swallows nothing that is added behind it', () => {
+  const feed = { feed_name: 'z' };
+  expect(addFeed('{ "feeds": [{ "feed_name": "a" } // note\n] }', feed)).toBe(
+    '{ "feeds": [{ "feed_name": "a" }, // note\n{"feed_name":"z"}\n] }',
+  );
+  expect(addFeed('{ "feeds": [{\n  "feed_name": "a"\n}, // note\n] }', feed)).toBe(
+    '{ "feeds": [{\n  "feed_name": "a"\n}, // note\n{"feed_name":"z"},\n] }',
+  );
+  expect(setInFeed('{ "feeds": [\n  { "feed_name": "a" // note\n  }\n] }', 'a', 'enabled', false)).toBe(
+    '{ "feeds": [\n  { "feed_name": "a", // note\n  "enabled": false\n  }\n] }',
+  );
+});
+
+test('a feed between two comments on a line is no comment of the next feed', () => {
+  const one = '/* first */ { "feed_name": "a" }';
+  expect(removeFeed(`{ "feeds": [\n  ${one}, /* of a */\n  { "feed_name": "b" }\n] }`, 'b')).toBe(
+    `{ "feeds": [\n  ${one} /* of a */\n] }`,
+  );
+});
