@@ -5,14 +5,16 @@ import { currentActor } from '../config/actor.ts';
 import { addFeed } from '../config/edit.ts';
 import { LakeError } from '../errors.ts';
 import { openAudit } from '../lake/audit.ts';
+import { openLake } from '../lake/lake-identity.ts';
 import type { JsonObject } from '../model/json-fields.ts';
 import { type RegisteredRow, registeredFeed } from '../model/registered-feed.ts';
 import { type AuditEntry, auditStatement, journalLine } from '../warehouse/audit.ts';
 import { NO_GOVERNANCE, readGovernance } from '../warehouse/registry-sync.ts';
-import type { Row } from '../warehouse/warehouse.ts';
+import { setUpWarehouse } from '../warehouse/setup.ts';
+import type { Row, Warehouse } from '../warehouse/warehouse.ts';
 import { configOfText, type FeedsFile, writeFeedsFile } from './feeds-file.ts';
 import type { Installation } from './installation.ts';
-import { readWarehouse } from './positions.ts';
+import { changeWarehouse, readWarehouse } from './positions.ts';
 
 export type ImportPlan = {
   readonly imported: readonly { readonly name: string; readonly feed: JsonObject }[];
@@ -69,16 +71,24 @@ function textOf(value: Row[string]): string | null {
   return value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : String(value);
 }
 
-/** Writes the file, then tells the journals. */
+/** Writes the file, then tells the journals. That they can be told is made sure before: a registry made by hand may have none beside it. */
 export async function performImport(installation: Installation, file: FeedsFile, plan: ImportPlan): Promise<void> {
-  const { nowMs, log, signal } = installation;
+  const { nowMs, newId, log, signal } = installation;
+  const store = await installation.lakeToChange();
+  const { lakeId } = await openLake({ store, newId, nowMs });
+  const change = <T>(work: (warehouse: Warehouse) => Promise<T>): Promise<T> =>
+    changeWarehouse(installation, 'the import cannot be audited', work);
+  await change((warehouse) => setUpWarehouse(warehouse, { lakeId, feeds: [], nowMs: nowMs() }, signal));
   await writeFeedsFile(file, plan.after);
   const entries = plan.imported.map(
     ({ name }): AuditEntry => ({ action: 'feed_imported', feed: name, resource: file.options.path }),
   );
-  const warehouse = await installation.warehouseToChange();
-  for (const entry of entries) await warehouse.run(auditStatement(warehouse.dialect, entry), signal);
-  const audit = openAudit({ store: await installation.lakeToChange(), actor: currentActor(), nowMs, log });
+  await change((warehouse) =>
+    warehouse.transaction(async (tx) => {
+      for (const entry of entries) await tx.change(auditStatement(warehouse.dialect, entry));
+    }, signal),
+  );
+  const audit = openAudit({ store, actor: currentActor(), nowMs, log });
   audit.append(entries.map((entry) => journalLine(entry, nowMs())));
   await audit.end();
 }

@@ -16,7 +16,7 @@ import { NO_GOVERNANCE, performSync, planSync, type RowChange, readGovernance, u
 import { setUpWarehouse } from '../warehouse/setup.ts';
 import type { Warehouse } from '../warehouse/warehouse.ts';
 import type { Installation } from './installation.ts';
-import { readWarehouse } from './positions.ts';
+import { changeWarehouse, readWarehouse } from './positions.ts';
 
 export type SyncPlan = {
   readonly changes: readonly RowChange[];
@@ -79,12 +79,13 @@ export async function performFeedsSync(installation: Installation, { changes }: 
   if (changes.length === 0) return [];
   const store = await installation.lakeToChange();
   const { lakeId } = await openLake({ store, newId, nowMs });
-  const warehouse = await installation.warehouseToChange();
+  const change = <T>(work: (warehouse: Warehouse) => Promise<T>): Promise<T> =>
+    changeWarehouse(installation, 'the registry cannot be changed', work);
   const setup = { lakeId, feeds: config.feeds, nowMs: nowMs(), compression: config.lake.compression };
-  const added = await setUpWarehouse(warehouse, setup, signal);
+  const added = await change((warehouse) => setUpWarehouse(warehouse, setup, signal));
   const changed = [
-    ...(await performSync(warehouse, changes, signal)),
-    ...(await applyPermissions(installation, store, warehouse)),
+    ...(await change((warehouse) => performSync(warehouse, changes, signal))),
+    ...(await change((warehouse) => applyPermissions(installation, store, warehouse))),
   ];
   const audit = openAudit({ store, actor: currentActor(), nowMs, log });
   audit.append([...added, ...changed].map((entry) => journalLine(entry, nowMs())));

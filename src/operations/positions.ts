@@ -6,9 +6,11 @@ import type { TargetName } from '../ingest/target.ts';
 import { readFeedState } from '../lake/read-log.ts';
 import type { Feed } from '../model/feed.ts';
 import type { PositionState } from '../model/feed-state.ts';
+import { explained } from '../warehouse/explain.ts';
+import { patiently } from '../warehouse/patience.ts';
 import { selectPositions, stateOf } from '../warehouse/positions.ts';
 import { type Warehouse, WarehouseFailure, warehouseError } from '../warehouse/warehouse.ts';
-import type { Installation } from './installation.ts';
+import { type Installation, WAIT_MS_MAX } from './installation.ts';
 
 export type TargetPositions = {
   readonly feed: Feed;
@@ -70,4 +72,16 @@ export async function readWarehouse<T>(
       cause: failure,
     });
   }
+}
+
+/** A change that may be begun anew. Throws warehouse_unreachable, warehouse_refused with the GRANT to run, warehouse_failed. */
+export async function changeWarehouse<T>(
+  installation: Installation,
+  subject: string,
+  work: (warehouse: Warehouse) => Promise<T>,
+): Promise<T> {
+  const { log, nowMs, signal } = installation;
+  const warehouse = await installation.warehouseToChange();
+  const patience = { feed: null, log, nowMs, stop: signal, waitMsMax: WAIT_MS_MAX };
+  return await patiently(() => explained({ warehouse, subject, signal }, () => work(warehouse)), patience, signal);
 }

@@ -132,6 +132,8 @@ test.each(mysqlEngines)(
     expect(proposed.refused).toContainEqual({ name: 'legacy_keyless', reason: expect.stringContaining('key_field') });
     expect(proposed.refused).toContainEqual({ name: 'No Name', reason: expect.stringContaining('feed_name') });
     expect(readFileSync(setup.configPath, 'utf8')).toBe(text);
+    // A registry from before lake has no journal beside it.
+    await connection?.query('drop table audit_log');
     await json(setup, 'feeds', 'import', '--yes');
     const after = readFileSync(setup.configPath, 'utf8');
     expect(after).toContain('// of the person');
@@ -144,3 +146,26 @@ test.each(mysqlEngines)(
     expect(await rowsOf(one.database, "select feed_name from audit_log where action = 'feed_imported'")).toHaveLength(3);
   },
 );
+
+test.each(mysqlEngines)('a grant that is missing in %s is told with what to run, and is no bug', async (engine) => {
+  await using one = await scene(engine);
+  await json(one.write(7), 'feeds', 'sync', '--yes');
+  const setup = one.write(30);
+  const user = uniqueName('reader').slice(-30);
+  const connection = await one.server?.connect();
+  const database = one.server?.database;
+  await connection?.query(`create user '${user}'@'%' identified by 'secret'`);
+  try {
+    // All that a set-up needs, and no right to change the policies.
+    await connection?.query(
+      `grant select, insert, delete, create, alter, index, drop, create view, show view on \`${database}\`.* to '${user}'@'%'`,
+    );
+    await connection?.query(`grant update on \`${database}\`.lake_identity to '${user}'@'%'`);
+    const args = ['--mysql-user', user, '--mysql-password', 'secret'];
+    const refused = await runLake(setup, ['feeds', 'sync', '--yes', ...args]);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('GRANT SELECT')]);
+    expect(refused.stderr).not.toContain('report this');
+  } finally {
+    await connection?.query(`drop user '${user}'@'%'`);
+  }
+});
