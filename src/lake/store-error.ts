@@ -13,6 +13,12 @@ const CODES: Record<string, { code: ErrorCode; says: string; todo?: string }> = 
     todo: 'keep the lake on a file system with hard links (ext4, xfs, btrfs, apfs)',
   },
   EROFS: { code: 'lake_not_writable', says: 'is on a read-only file system' },
+  ENOTDIR: {
+    code: 'lake_not_writable',
+    says: 'is a file, or leads into one, where a folder has to be',
+    todo: 'name a folder with --lake-path or lake.path, or move that file away',
+  },
+  ELOOP: { code: 'lake_not_writable', says: 'is a link that leads back to itself' },
   EXDEV: { code: 'lake_other_device', says: 'is on another device than the rest of the lake' },
 };
 

@@ -22,6 +22,7 @@ import {
   topicLines,
 } from '../model/doctor.ts';
 import type { Feed } from '../model/feed.ts';
+import { UNKNOWN_DATABASE } from '../warehouse/mysql-open.ts';
 import { lookAtServer } from '../warehouse/server-facts.ts';
 import { WarehouseFailure } from '../warehouse/warehouse.ts';
 import { diskOf, isWritable, memoryFreeBytes, nearestFolder, openFilesMax, tryDisk } from './host-facts.ts';
@@ -146,9 +147,13 @@ async function lookAtWarehouse(installation: Installation): Promise<readonly Doc
   const { warehouse } = config;
   if (warehouse.engine === 'duckdb')
     return [lines('warehouse', 'server').ok(`none is configured: lake keeps the tables itself (${warehouse.path})`)];
+  const { database } = warehouse;
   return told({ target: 'warehouse', check: 'server' }, async () => {
-    const server = await installation.warehouse();
-    const { database } = warehouse;
+    const server = await installation.warehouse().catch(noDatabaseYet);
+    if (server instanceof LakeError) {
+      const what = `${warehouse.host}:${warehouse.port} answers ${warehouse.user}, and has no database ${database} yet`;
+      return [lines('warehouse', 'server').warn({ what, todo: server.todo })];
+    }
     const { facts, clock, lakeId } = await lookAtServer(server, { database, nowMs, signal });
     const found = [
       lines('warehouse', 'server').ok(`${warehouse.host}:${warehouse.port} answers ${warehouse.user} on ${database}`),
@@ -161,6 +166,13 @@ async function lookAtWarehouse(installation: Installation): Promise<readonly Doc
     const todo = 'one database serves one lake: name another warehouse.database, or the lake it belongs to';
     return [...found, lines('warehouse', 'identity').bad({ what, todo })];
   });
+}
+
+/** The first ingest makes it. */
+function noDatabaseYet(error: unknown): LakeError {
+  const failure = error instanceof LakeError && error.cause instanceof WarehouseFailure ? error.cause : null;
+  if (error instanceof LakeError && failure?.number === UNKNOWN_DATABASE) return error;
+  throw error;
 }
 
 const isAddress = (path: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(path);

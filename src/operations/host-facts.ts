@@ -5,6 +5,7 @@ import { constants } from 'node:fs';
 import { access, link, open, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { dirname, join } from 'node:path';
+import { storeError } from '../lake/store-error.ts';
 import type { DiskFacts } from '../model/doctor.ts';
 
 const textOf = (path: string): Promise<string | null> => readFile(path, 'utf8').catch(() => null);
@@ -65,6 +66,8 @@ export async function tryDisk(folder: string, id: string): Promise<{ readonly me
       () => false,
     );
     return { medianMs: times.sort((a, b) => a - b)[Math.floor(TRIES / 2)] ?? 0, links };
+  } catch (error) {
+    throw storeError(error, folder);
   } finally {
     await rm(path, { force: true });
     await rm(`${path}-2`, { force: true });

@@ -7,11 +7,14 @@ import type { WarehouseFailure } from './warehouse.ts';
 const quoted = (name: string): string => `\`${name.replaceAll('`', '``')}\``;
 const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 
+/** The database is not there. */
+export const UNKNOWN_DATABASE = 1049;
 const PASSWORD = [1045, 1698, 1251, 1524, 1275];
 
 function todo(failure: WarehouseFailure, { user, database, ssl }: MysqlConfig): string | undefined {
   const grant = `GRANT ALL PRIVILEGES ON ${quoted(database)}.* TO ${text(user)}@'%'`;
-  if (failure.number === 1049) return `create it:  CREATE DATABASE ${quoted(database)} CHARACTER SET utf8mb4`;
+  if (failure.number === UNKNOWN_DATABASE)
+    return `lake ingest  makes it, where ${user} may; else have it made:  CREATE DATABASE ${quoted(database)} CHARACTER SET utf8mb4`;
   if (failure.number === 1044) return `give ${user} its rights, or create the database:  ${grant}`;
   if (failure.number !== null && PASSWORD.includes(failure.number))
     return 'correct warehouse.user and warehouse.password (MYSQL_PASSWORD, --mysql-password)';

@@ -6,12 +6,11 @@ import { LakeError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { openDuckdbCopy } from './duckdb-copy.ts';
 import { openDuckdbWarehouse } from './duckdb-warehouse.ts';
+import { UNKNOWN_DATABASE } from './mysql-open.ts';
 import { openMysqlWarehouse } from './mysql-warehouse.ts';
 import { createDatabase } from './own-tables.ts';
 import { type Patience, patiently } from './patience.ts';
 import { type Warehouse, WarehouseFailure } from './warehouse.ts';
-
-const UNKNOWN_DATABASE = 1049;
 
 export type OpenOptions = { readonly log: Log; readonly patience: Patience; readonly signal: AbortSignal };
 /** Of the embedded one: its private file, and how often readers get a copy at most. */

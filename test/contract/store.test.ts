@@ -179,6 +179,8 @@ describe('a local lake', () => {
     ['EACCES', 'lake_not_writable'],
     ['EROFS', 'lake_not_writable'],
     ['EPERM', 'lake_not_writable'],
+    ['ENOTDIR', 'lake_not_writable'],
+    ['ELOOP', 'lake_not_writable'],
     ['EXDEV', 'lake_other_device'],
   ])('%s becomes %s with the path', (errno, code) => {
     const error = storeError(Object.assign(new Error(errno), { code: errno }), '/lake/x');

@@ -73,6 +73,20 @@ describe('lake doctor', () => {
     expect(named(noServer.checks)).toContain('kafka topic');
   });
 
+  test('a database that is not there yet is no fault: the first ingest makes it', async () => {
+    const { checks, bad } = await examined('--mysql-database', 'not_made_yet');
+    expect(bad).toEqual([]);
+    expect(checks.find(({ target, state }) => target === 'warehouse' && state === 'warn')).toMatchObject({
+      what: expect.stringContaining('has no database not_made_yet yet'),
+      todo: expect.stringContaining('lake ingest'),
+    });
+  });
+
+  test('a lake path that leads into a file is bad, and told as such', async () => {
+    const { isAway, bad } = await examined('--lake-path', `${here.setup.configPath}/lake`);
+    expect({ isAway, isNamed: named(bad).includes('lake path') }).toEqual({ isAway: false, isNamed: true });
+  });
+
   test('asks each broker by itself: one of two that does not answer is named', async () => {
     const { bad } = await examined('--bootstrap-servers', `127.0.0.1:1,${here.kafka.bootstrap}`);
     expect(bad.map(({ what }) => what)).toEqual([expect.stringContaining('127.0.0.1:1 does not answer')]);
