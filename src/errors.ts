@@ -19,7 +19,7 @@ export const ERROR_TABLE = {
   config_missing: {
     exit: EXIT.usage,
     retriable: false,
-    hint: 'name the file with --config, or run in the folder that holds feeds.json',
+    hint: 'name the file with --config, run in the folder that holds feeds.json, or begin one with  lake init',
   },
   feed_unknown: { exit: EXIT.usage, retriable: false, hint: 'see  lake feeds list' },
   kafka_unreachable: { exit: EXIT.unreachable, retriable: true, hint: 'start Kafka, or correct kafka.bootstrap_servers' },

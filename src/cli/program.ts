@@ -94,10 +94,10 @@ function parse(terminal: Terminal): { command: Chosen | null; flags: Flags } {
     throw new LakeError('usage', `there is no command ${word} (there are: ${verbs.join(', ')})${didYouMean(word, verbs)}`);
   }
   const options = [...program.globalCommand.options, ...program.matchedCommand.options];
-  guarded(
-    () => program.runMatchedCommand(),
-    options.map(({ rawName }) => rawName.split(' ')[0] ?? rawName),
-  );
+  guarded(() => program.runMatchedCommand(), {
+    flags: options.map(({ rawName }) => rawName.split(' ')[0] ?? rawName),
+    todo: `see  lake ${program.matchedCommandName} --help`,
+  });
   return { command: chosen, flags };
 }
 
@@ -129,18 +129,27 @@ function textArguments(argv: readonly string[]): string[] {
 const TEXT_MARK = '\u0001';
 const unmarked = (word: string): string => word.replaceAll(TEXT_MARK, '');
 
+type Known = { readonly flags: readonly string[]; readonly todo?: string };
+
 /** `flags`: those there are, for one that is not. */
-function guarded<T>(work: () => T, flags: readonly string[] = []): T {
+function guarded<T>(work: () => T, { flags, ...more }: Known = { flags: [] }): T {
   try {
     return work();
   } catch (error) {
     if (!(error instanceof Error) || error.name !== 'CACError') throw error;
     // cac tells it in camel case.
     const unknown = /^Unknown option `(--?\w+)`$/.exec(error.message)?.[1];
-    if (unknown === undefined) throw new LakeError('usage', error.message);
+    if (unknown === undefined) throw new LakeError('usage', inPlainWords(error.message), more);
     const flag = unknown.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw new LakeError('usage', `there is no flag ${flag}${didYouMean(flag, flags)}`);
+    throw new LakeError('usage', `there is no flag ${flag}${didYouMean(flag, flags)}`, more);
   }
+}
+
+function inPlainWords(message: string): string {
+  const missing = /^missing required args for command `(.*)`$/.exec(message)?.[1];
+  if (missing !== undefined) return `something is missing: it is  lake ${missing}`;
+  const unused = /^Unused args: (.*)$/.exec(message)?.[1];
+  return unused === undefined ? message : `${unused.replaceAll('`', '"')} is more than it takes`;
 }
 
 function text(flags: Flags, name: string): string | undefined {

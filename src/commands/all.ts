@@ -21,21 +21,21 @@ import { verify } from './verify.ts';
 
 /** In the order of `lake --help`. */
 export const COMMANDS: readonly CommandSpec[] = [
-  ingest,
+  init,
+  doctor,
+  feeds,
   plan,
+  ingest,
   status,
   lag,
   verify,
+  query,
   trace,
   deadLetters,
-  query,
+  audit,
   retention,
   compact,
   rewind,
-  init,
-  feeds,
   adopt,
-  doctor,
-  audit,
   completionsOf(() => COMMANDS),
 ];

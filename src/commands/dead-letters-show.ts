@@ -16,15 +16,17 @@ export async function showCommand(context: CommandContext, choice: Choice): Prom
   // The lake's has all bytes, however many they are.
   const best = letters.find(({ isWhole }) => isWhole) ?? letters[0] ?? null;
   const place = best && (await faultPlace(installation, choice, best));
-  context.print({
-    table: {
-      columns: [{ title: '' }, { title: '' }],
-      rows: best ? rowsOf(letters, best, place) : [['', 'it is no dead letter']],
-    },
-    json: documentOf(letters, best, place),
-    isAligned: true,
-  });
+  if (best !== null || context.isJson)
+    context.print({
+      table: { columns: [{ title: '' }, { title: '' }], rows: best ? rowsOf(letters, best, place) : [] },
+      json: documentOf(letters, best, place),
+      isAligned: true,
+    });
   for (const failure of failures) context.tell(failure);
+  if (best === null && failures.length === 0) {
+    const name = context.args[1] ?? '';
+    context.say(`${name} is no dead letter; where it is:  lake trace ${name}\n`);
+  }
   return failures[0]?.exit ?? (best ? EXIT.done : EXIT.no);
 }
 

@@ -26,6 +26,8 @@ export const init: CommandSpec = {
   run,
 };
 
+const NO_TABLE = { columns: [], rows: [] };
+
 async function run(context: CommandContext): Promise<ExitCode> {
   const { configPath: path, flags, ask } = context;
   if (existsSync(path))
@@ -40,14 +42,16 @@ async function run(context: CommandContext): Promise<ExitCode> {
     throw new LakeError('usage', `what was given makes no feeds.json:\n${issues.map((issue) => issue.message).join('\n')}`, {
       todo: 'correct the flags; nothing was written',
     });
+  const facts = { path: resolve(path), lake: resolve(dirname(path), context.overrides.lakePath ?? 'data_lake') };
   if (flags.has('dryRun')) {
-    await context.stdout.send(Buffer.from(text));
+    if (context.isJson) context.print({ table: NO_TABLE, json: { ...facts, text } });
+    else await context.stdout.send(Buffer.from(text));
     return EXIT.done;
   }
   await replaceText(resolve(path), { before: null, after: text });
   context.print({
     table: { columns: [{ title: 'written' }, { title: 'next' }], rows: [[path, 'lake doctor, then lake feeds add <name>']] },
-    json: { path: resolve(path), lake: resolve(dirname(path), context.overrides.lakePath ?? 'data_lake') },
+    json: facts,
   });
   return EXIT.done;
 }

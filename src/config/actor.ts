@@ -9,10 +9,11 @@ export function currentActor(): string {
   return `${userName()}@${hostname()} (lake ${version}, commit ${commit})`;
 }
 
-/** A user id that the system has no name for, as in many containers. */
+/** A user id without a name is in many containers; Bun takes the name from USER, and says `unknown` where that is not set. */
 function userName(): string {
   try {
-    return userInfo().username;
+    const { username, uid } = userInfo();
+    return username === '' || username === 'unknown' ? String(uid) : username;
   } catch {
     return 'unknown';
   }

@@ -54,7 +54,9 @@ async function told<T>(problems: Problems, work: () => Promise<T>, otherwise: T)
     return await work();
   } catch (error) {
     if (!(error instanceof LakeError) || error.code === 'bug' || error.code === 'aborted') throw error;
-    problems.push({ code: error.code, message: error.message, todo: error.todo });
+    // One that is away is asked more than once.
+    if (problems.every(({ message }) => message !== error.message))
+      problems.push({ code: error.code, message: error.message, todo: error.todo });
     return otherwise;
   }
 }

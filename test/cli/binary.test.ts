@@ -55,7 +55,9 @@ describe('the binary alone', () => {
     [['feeds', 'frobnicate'], 'it takes list, '],
     [['ingest', '--log-level', 'loud'], '--log-level'],
     [['ingest', '--feed', 'nope'], 'there is no feed nope'],
-    [['ingest', 'customer_events'], 'customer_events'],
+    [['ingest', 'customer_events'], '"customer_events" is more than it takes'],
+    [['ingest', '--nope'], 'see  lake ingest --help'],
+    [['rewind'], 'something is missing: it is  lake rewind <feed>'],
   ])('refuses %j as a usage error', (args, words) => {
     configured(GOOD);
     const { code, stdout, stderr } = lake(...args);
@@ -69,6 +71,16 @@ describe('the binary alone', () => {
     expect(code).toBe(2);
     expect(stderr).toContain('missing.json');
     expect(stderr).toContain('config_missing (exit 2)');
+    expect(stderr).toContain('lake init');
+  });
+
+  test('a lake that would lie in a file is told with what to do, and no stack', () => {
+    configured(GOOD);
+    const { code, stderr } = lake('status', '--lake-path', 'feeds.json');
+    expect(code).toBe(1);
+    expect(stderr).toContain('where a folder has to be');
+    expect(stderr).toContain('lake_not_writable (exit 1)');
+    expect(stderr).not.toMatch(/^ +at /m);
   });
 
   test('tells every problem of a configuration at once, and touches nothing', () => {

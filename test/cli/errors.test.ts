@@ -19,7 +19,7 @@ describe('every code', () => {
   test.each(codes)('%s hints at no command of ours that does not exist', (code) => {
     const commands = [...ERROR_TABLE[code].hint.matchAll(/ {2}lake (feeds \w+|\S+)/g)].map((match) => match[1]);
     for (const command of commands)
-      expect(['ingest', 'feeds check', 'feeds list', 'feeds enable', '--help']).toContain(command ?? '');
+      expect(['ingest', 'feeds check', 'feeds list', 'feeds enable', 'init', '--help']).toContain(command ?? '');
   });
 });
 

@@ -56,6 +56,8 @@ describe('lake init', () => {
     const server = ['--mysql-host', 'db1', '--mysql-user', 'etl', '--mysql-password', 'secret'];
     const dry = lake(folder.path, 'init', '--dry-run', ...flags, ...server);
     expect(existsSync(join(folder.path, 'feeds.json'))).toBe(false);
+    const shown = JSON.parse(lake(folder.path, 'init', '--dry-run', '--json', ...flags, ...server).stdout) as { text: string };
+    expect(shown.text).toBe(dry.stdout);
     const made = lake(folder.path, 'init', '--json', ...flags, ...server);
     expect(Object.keys(JSON.parse(made.stdout))).toEqual(['path', 'lake']);
     const text = readFileSync(join(folder.path, 'feeds.json'), 'utf8');

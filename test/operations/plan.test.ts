@@ -89,4 +89,5 @@ test('a topic that is missing is a problem of its feed, and a server that is awa
   expect(plans.of('totals')).toMatchObject({ problems: [], messages: 9 });
   const away = await plansOf(scene.refusing, ['totals', '--mysql-port', '1']);
   expect({ code: away.code, messages: away.of('totals')?.messages }).toEqual({ code: 4, messages: 9 });
+  expect(away.of('totals')?.problems.map(({ code }) => code)).toEqual(['warehouse_unreachable']);
 });
