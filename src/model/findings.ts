@@ -44,7 +44,7 @@ const identity = ({ place, kind }: Finding): string => `${kind}\u0000${place}`;
 
 /** The later result with those findings alone that the earlier one had too. */
 export function surviving(earlier: readonly CheckResult[], later: CheckResult): CheckResult {
-  const before = earlier.find(({ check, target }) => check === later.check && target === later.target);
-  const known = new Set((before?.findings ?? []).map(identity));
+  const before = earlier.filter(({ check, target }) => check === later.check && target === later.target);
+  const known = new Set(before.flatMap(({ findings }) => findings.map(identity)));
   return { ...later, findings: later.findings.filter((finding) => known.has(identity(finding))) };
 }

@@ -16,13 +16,13 @@ import type { CheckResult, Finding } from '../model/findings.ts';
 import type { RangeCounts } from '../model/log-entry.ts';
 import type { Offset } from '../model/offsets.ts';
 import { factTable } from '../warehouse/fact-table.ts';
-import type { Warehouse } from '../warehouse/warehouse.ts';
+import { type Warehouse, WarehouseFailure } from '../warehouse/warehouse.ts';
 import type { Installation } from './installation.ts';
 import { readWarehouse } from './positions.ts';
 import { compareSealed, type DeepLook, verifyContent, verifySealedInLake, verifySealedInWarehouse } from './verify-deep.ts';
 import { checkKafka } from './verify-kafka.ts';
 import { verifyLake } from './verify-lake.ts';
-import { NOT_THERE, presence } from './verify-presence.ts';
+import { incomplete, NOT_THERE, presence } from './verify-presence.ts';
 import type { FeedReach } from './verify-reach.ts';
 import { rereadCheck } from './verify-reread.ts';
 import { verifyOwnSnapshots, verifySnapshots } from './verify-snapshots.ts';
@@ -121,10 +121,9 @@ async function checkAccess(store: ObjectStore, feed: Feed): Promise<CheckResult[
 type OtherHalf = Half & { readonly log: WholeLog; readonly server: Warehouse };
 
 async function lookAtWarehouse(installation: Installation, feed: Feed, half: OtherHalf): Promise<void> {
-  const { connection, deep, read, reach, found, log, server } = half;
-  const { state } = log;
+  const { found, server } = half;
+  const { state } = half.log;
   const { signal } = installation;
-  const store = await installation.lake();
   const typed = state.schema && pinnedFeed(feed, state.schema);
   const fact = typed && factTable(typed, typed.fields, server.dialect);
   const warehouse: WarehouseLook = { warehouse: server, feed, fact, schemaVersion: schemaVersionOf(state), signal };
@@ -133,6 +132,18 @@ async function lookAtWarehouse(installation: Installation, feed: Feed, half: Oth
     found.checks.push(absent);
     return;
   }
+  try {
+    await lookInto(installation, feed, { ...half, warehouse });
+  } catch (error) {
+    if (!(error instanceof WarehouseFailure) || error.class !== 'missing') throw error;
+    found.checks.push(incomplete(error));
+  }
+}
+
+async function lookInto(installation: Installation, feed: Feed, half: OtherHalf & { readonly warehouse: WarehouseLook }) {
+  const { connection, deep, read, reach, found, log, warehouse } = half;
+  const { state } = log;
+  const store = await installation.lake();
   const inside: DeepLook = { store, connection, state, read };
   const there = await readPositions(warehouse);
   found.totals = { ...found.totals, warehouse: totalsOf(there.positions) };

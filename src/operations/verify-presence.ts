@@ -1,6 +1,7 @@
 // Whether the warehouse's tables are there at all: none of them are before the first ingest, and one that is gone later was dropped.
 
 import type { CheckResult, Finding } from '../model/findings.ts';
+import type { WarehouseFailure } from '../warehouse/warehouse.ts';
 import { readPositions, type WarehouseLook } from './verify-warehouse.ts';
 
 const noted = (note: string): CheckResult => ({
@@ -45,3 +46,19 @@ export async function presence(look: WarehouseLook): Promise<CheckResult | null>
     detail: `${there.size} of ${wanted.length} tables are there`,
   };
 }
+
+/** All tables are there, and what the server was asked is not: a column is gone. What was looked at before it stands. */
+export const incomplete = ({ message }: WarehouseFailure): CheckResult => ({
+  check: 'columns',
+  target: 'warehouse',
+  findings: [
+    {
+      place: 'warehouse',
+      kind: 'missing',
+      what: `a column that lake reads is not there, so not all could be looked at: ${message}`,
+      todo: 'restore the table together with lake_positions from one backup; after an update of lake itself run  lake ingest  once: it adds what is new',
+    },
+  ],
+  notes: [],
+  detail: 'not all of it could be read',
+});

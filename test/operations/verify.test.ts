@@ -600,6 +600,20 @@ const WAREHOUSE: readonly WarehouseDamage[] = [
     ['warehouse counts messages'],
   ],
   [
+    'a column of a table that lake reads renamed',
+    'both',
+    'ALTER TABLE fact_both RENAME COLUMN kafka_offset TO gone',
+    ['ALTER TABLE fact_both RENAME COLUMN gone TO kafka_offset'],
+    ['warehouse columns missing'],
+  ],
+  [
+    "a column of lake's own tables renamed",
+    'totals',
+    'ALTER TABLE lake_snapshots RENAME COLUMN checksum TO gone',
+    ['ALTER TABLE lake_snapshots RENAME COLUMN gone TO checksum'],
+    ['warehouse columns missing'],
+  ],
+  [
     'a row of a stream added',
     'both',
     `INSERT INTO fact_both (id, text, kafka_partition, kafka_offset, kafka_timestamp)
