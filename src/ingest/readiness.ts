@@ -7,6 +7,8 @@ import type { TargetName } from './target.ts';
 export type PipelineHealth = {
   /** It starts, perhaps after it ended by an error. */
   begins(): void;
+  /** No feed is wanted of it any more: it is not asked for until it begins again. */
+  ends(): void;
   /** The group has said which partitions are this member's. */
   reads(): void;
   kafkaLost(reason: string): void;
@@ -79,7 +81,9 @@ export function createReadiness(
           change(() => {
             state.failure = null;
             state.isStarted = false;
+            state.waiting.clear();
           }),
+        ends: () => void states.delete(target),
         reads: () =>
           change(() => {
             state.isStarted = true;

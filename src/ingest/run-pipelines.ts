@@ -74,6 +74,7 @@ export async function runPipelines(
       // A feed that became wanted while it was ending.
       if (wanted.mayChange && !stop.aborted && wanted.of(target).some(({ name }) => !result.failures.has(name)))
         await begin(target);
+      endUnwanted(target);
     } catch (error) {
       running.delete(target);
       failed(target, error);
@@ -81,8 +82,14 @@ export async function runPipelines(
       changes.notify();
     }
   };
+  const endUnwanted = (target: TargetName): void => {
+    if (wanted.mayChange && !isWanted(target) && !running.has(target)) options.readiness.pipeline(target).ends();
+  };
   const beginWanted = (): void => {
-    for (const target of TARGETS) if (isWanted(target)) void begin(target);
+    for (const target of TARGETS) {
+      if (isWanted(target)) void begin(target);
+      else endUnwanted(target);
+    }
   };
   const stopped = (): void => changes.notify();
   stop.addEventListener('abort', stopped, { once: true });
@@ -158,6 +165,7 @@ async function runWarehouse(options: OwnOptions): Promise<PipelineResult> {
 function pinged(warehouse: Warehouse, health: PipelineHealth, signal: AbortSignal): Disposable {
   const token = {};
   let isAsking = false;
+  let isOver = false;
   const ask = async (): Promise<void> => {
     if (isAsking) return;
     isAsking = true;
@@ -165,13 +173,19 @@ function pinged(warehouse: Warehouse, health: PipelineHealth, signal: AbortSigna
       await warehouse.run({ text: 'SELECT 1 AS one', values: [] }, signal);
       health.back(token);
     } catch (error) {
-      health.waits(token, error instanceof Error ? error.message : String(error));
+      if (!isOver) health.waits(token, error instanceof Error ? error.message : String(error));
     } finally {
       isAsking = false;
     }
   };
   const timer = setInterval(() => void ask(), PING_MS);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  return {
+    [Symbol.dispose]: () => {
+      clearInterval(timer);
+      isOver = true;
+      health.back(token);
+    },
+  };
 }
 
 /** Each pipeline tells its own progress; what is shown is the sum. */

@@ -122,7 +122,8 @@ test('SIGHUP tries a stopped feed again, a first feed of a target begins it, and
   const [orders, totals] = one.sent;
   const late = uniqueName('late');
   const lateFeed = streamFeed('late', late);
-  const lake = startLake(one.write([one.feed(0), lateFeed]), ['ingest']);
+  const lake = startLake(one.write([one.feed(0), lateFeed]), ['ingest', '--http', '127.0.0.1:0']);
+  const { port } = await lake.event('http_listening');
   expect(await lake.event('feed_stopped')).toMatchObject({ feed: 'late', code: 'topic_missing' });
   await send(orders, 0, 500);
   await one.arrived(0);
@@ -141,6 +142,9 @@ test('SIGHUP tries a stopped feed again, a first feed of a target begins it, and
 
   one.write([]);
   await until(() => lake.events('feeds_changed').filter(({ feeds }) => feeds === '').length === 2, WAIT);
+  // Nothing that nobody wants is waited for.
+  const ready = async (): Promise<unknown> => (await fetch(`http://127.0.0.1:${port}/readyz`)).json();
+  await until(async () => Bun.deepEquals(Object(await ready()).pipelines, []), { ...WAIT, what: 'no pipeline is asked for' });
   await send(orders, 500, 500);
   const setup = one.write([one.feed(0), both]);
   await one.arrived(0);

@@ -65,6 +65,22 @@ test('ready is who was given partitions and waits for nothing; each waiter count
   expect([(await get('/'))[0], (await get('/readyz', 'POST'))[0]]).toEqual([404, 405]);
 });
 
+test('what a pipeline waited for ends with it, and one without feeds is not asked for', () => {
+  const readiness = readinessOf();
+  const [lake, warehouse] = [readiness.pipeline('lake'), readiness.pipeline('warehouse')];
+  lake.reads();
+  warehouse.waits({}, 'away');
+  warehouse.failed('refused');
+  warehouse.begins();
+  warehouse.reads();
+  expect(readiness.view()).toMatchObject({ ready: true });
+  warehouse.waits({}, 'away');
+  warehouse.ends();
+  expect(readiness.view()).toMatchObject({ ready: true, pipelines: [{ target: 'lake' }] });
+  readiness.pipeline('warehouse').begins();
+  expect(readiness.view()).toMatchObject({ ready: false, pipelines: [{}, { target: 'warehouse', reason: 'it is starting' }] });
+});
+
 test('a port in use is said, and one that is let go is free again', async () => {
   const first = await startHttp({ listen: FREE, readiness: readinessOf(), log });
   const listen = { host: '127.0.0.1', port: first.port };
