@@ -88,6 +88,14 @@ export const closedReport = (retried: readonly Retried[], { dryRun }: { readonly
   },
 });
 
+/** The most frequent one, and how many have another; --json has them all. */
+function mainReason(refused: Retried['refused']): string {
+  const [most] = refusalsOf(refused);
+  if (!most) return '';
+  const others = refused.length - most.letters;
+  return `${most.letters} × ${most.reason}${others === 0 ? '' : `; ${others} × for other reasons`}`;
+}
+
 function tableOf(retried: readonly Retried[]): Table {
   const numbers = ['letters', 'rows', 'superseded', 'tombstones', 'dropped', 'refused'];
   return {
@@ -101,8 +109,7 @@ function tableOf(retried: readonly Retried[]): Table {
       .filter(({ failure }) => failure === null)
       .map(({ feed, target, chosen, closed, refused }) => {
         const counts = [chosen, closed.row, closed.superseded, closed.tombstone, closed.dropped, refused.length];
-        const [most] = refusalsOf(refused);
-        return [feed, target, ...counts.map(String), most ? `${most.letters} × ${most.reason}` : ''];
+        return [feed, target, ...counts.map(String), mainReason(refused)];
       }),
   };
 }

@@ -25,7 +25,11 @@ test('the quarantine is looked at, tried again and emptied; what is wrong is sai
   const shown = await run(scene.refusing, 'dead-letters', 'show', `${events}:0:4`);
   expect(shown.code).toBe(0);
   expect(shown.stdout).toMatch(/value +no json\n +\^\n/);
-  expect((await run(scene.refusing, 'dead-letters', 'show', `${events}:0:0`)).code).toBe(3);
+  const none = await run(scene.refusing, 'dead-letters', 'show', `${events}:0:0`);
+  expect([none.code, none.stdout, none.stderr.includes(`${events}:0:0 is no dead letter`)]).toEqual([3, '', true]);
+  const still = await run(scene.refusing, 'dead-letters', 'retry', '--feed', 'events', '--target', 'lake', '--dry-run');
+  expect(still.code).toBe(3);
+  expect(still.stdout).toContain('\t2 × text: required, and missing or null; 1 × for other reasons\n');
 
   const wrong: readonly (readonly [readonly string[], string])[] = [
     [['show'], 'takes a message'],
