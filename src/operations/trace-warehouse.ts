@@ -17,7 +17,7 @@ import {
 } from '../warehouse/find-message.ts';
 import { openSnapshot } from '../warehouse/inspect.ts';
 import { selectPositions, stateOf } from '../warehouse/positions.ts';
-import { type Row, type Warehouse, WarehouseFailure } from '../warehouse/warehouse.ts';
+import { type Row, type Warehouse, WarehouseFailure, warehouseError } from '../warehouse/warehouse.ts';
 import { type KafkaLook, keyHashOf } from './trace-message.ts';
 
 export type WarehouseTrace = {
@@ -30,7 +30,7 @@ export type WarehouseTrace = {
   readonly signal: AbortSignal;
 };
 
-/** A server that is away is an answer. Throws what a server says that is there. */
+/** A server that is away is an answer. Throws warehouse_failed, warehouse_table_differs: what a server says that is there. */
 export async function traceWarehouse(trace: WarehouseTrace): Promise<Told> {
   try {
     return await traceIn(trace, await trace.warehouse());
@@ -38,8 +38,8 @@ export async function traceWarehouse(trace: WarehouseTrace): Promise<Told> {
     const isAway =
       (error instanceof LakeError && error.code === 'warehouse_unreachable') ||
       (error instanceof WarehouseFailure && error.class === 'wait');
-    if (!isAway) throw error;
-    return told('unreachable', error.message);
+    if (isAway) return told('unreachable', error.message);
+    throw error instanceof WarehouseFailure ? warehouseError(error, `feed ${trace.feed.name} in the warehouse`) : error;
   }
 }
 
@@ -106,6 +106,7 @@ async function traceKey(found: FoundIn): Promise<Told> {
   const hash = keyHashOf(feed, fields, look);
   const of = { ...place, feed: feed.name };
   const rows = await read(hash === null ? selectRows(fact, of) : selectKey(fact, hash));
+  checkColumns(fact, rows);
   const open = await openSnapshot(await warehouse(), feed.name, signal);
   const { kafkaPartition, kafkaOffset, snapshotDate, snapshotVersion } = fact.own;
   const isMine = (row: Row): boolean =>
@@ -138,6 +139,15 @@ async function traceKey(found: FoundIn): Promise<Told> {
   }
   if (hash !== null && by) return told('superseded', `${shown} of the same key came later`, more);
   return withoutWinner(found, more, rows.some(isMine));
+}
+
+function checkColumns(fact: FactTable, [row]: readonly Row[]): void {
+  const gone = Object.values(fact.own).find((column) => row && column && !(column.name in row));
+  if (!gone) return;
+  throw new LakeError('warehouse_table_differs', `table ${fact.name} has no column ${gone.name} any more`, {
+    where: { feed: fact.feed, target: 'warehouse' },
+    todo: `see what  lake verify ${fact.feed}  finds`,
+  });
 }
 
 /** Tombstones are forgotten at a seal, and of a key that Kafka cannot tell only its own coordinates can be looked for. */

@@ -175,6 +175,20 @@ test('the embedded warehouse answers by the copy that it leaves', async () => {
   expect(await at(`${totals}:0:1`)).toMatchObject({ status: 'superseded', superseded_by: { kafka_offset: '3' } });
 });
 
+test.each([
+  ['orders', 'fact_orders', 0],
+  ['totals', 'fact_totals', 2],
+] as const)('a column of %s that is gone is told, and is no bug', async (feed, table, offset) => {
+  await rowsOf(database, `ALTER TABLE ${table} RENAME COLUMN kafka_offset TO gone`);
+  try {
+    const place = `${feed === 'orders' ? orders : totals}:0:${offset}`;
+    const { code, stderr } = await runLake(setup, ['trace', place]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('kafka_offset')]);
+  } finally {
+    await rowsOf(database, `ALTER TABLE ${table} RENAME COLUMN gone TO kafka_offset`);
+  }
+});
+
 test('it leaves no group behind', async () => {
   await traceOf(`${orders}:0:0`);
   const { groups } = await (await (await testKafka()).admin()).listGroups();
