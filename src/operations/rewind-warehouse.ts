@@ -124,7 +124,8 @@ async function stepByStep(
         : await tombstonesOf(installation, order, await again(() => readPositions(installation, warehouse, order)));
       step = await again(() => rewindStep({ ...rewinding, tombstones }, rowsMax, signal));
     } catch (error) {
-      if (!(error instanceof PositionsMoved) || ++recounts === RECOUNTS_MAX) throw error;
+      if (!(error instanceof PositionsMoved)) throw error;
+      if (++recounts === RECOUNTS_MAX) throw lost(rewinding.feed);
       continue;
     }
     const isOutrun = step.partitions.some(({ partition, position }) => position > (last.get(partition) ?? position));
@@ -140,6 +141,9 @@ async function stepByStep(
   const partitions = [...first].map(([partition, position]) => ({ partition, position, to: last.get(partition) ?? position }));
   return isTable ? tableReport(partitions) : { ...NOTHING, partitions, ...sum };
 }
+
+const lost = (feed: string): LakeError =>
+  new LakeError('no_progress', `the rewind of feed ${feed} lost ${RECOUNTS_MAX} times to other rewinds`, { where: { feed } });
 
 async function tombstonesOf(
   installation: Installation,
