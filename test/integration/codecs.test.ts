@@ -5,6 +5,7 @@ import { expectExactlyOnce } from '../helpers/expect-exactly-once.ts';
 import { drain, runLake, streamFeed, writeSetup } from '../helpers/ingest.ts';
 import { type JavaCompression, produceWithJava } from '../helpers/java-producer.ts';
 import type { TestKafka } from '../helpers/kafka.ts';
+import { describeGroup } from '../helpers/kafka-tool.ts';
 import { message, messages, type Produced, record } from '../helpers/produced.ts';
 import { tempDir, testKafka } from '../helpers/services.ts';
 import { until } from '../helpers/until.ts';
@@ -128,6 +129,8 @@ test('log compaction leaves holes, which are no loss', async () => {
   await drain(one.setup);
   const [lag] = JSON.parse((await runLake(one.setup, ['lag', '--json'])).stdout);
   expect(lag).toMatchObject({ lag: 0, lag_seconds: 0, position: lag.last_stable_offset });
+  const { position: current, high_watermark: end } = lag;
+  expect(await describeGroup(kafka, one.setup.groupId)).toEqual([{ topic: one.topic, partition: 0, current, end, lag: '0' }]);
   const expected = one.sent.messages.filter(({ offset }) => offset < BigInt(before.length) || left.has(offset));
   await expectExactlyOnce(expected, one.setup.lakePath, 'orders', { kafka, topic: one.topic });
 });
