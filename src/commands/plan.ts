@@ -70,7 +70,9 @@ function linesOf(one: FeedPlan): (readonly [string, string])[] {
   const { messages, bytes, unread, rows, tombstones, refusals, schema, file } = one;
   const from = one.from === 'position' ? `the next of ${unread} unread` : 'the newest, for nothing is unread';
   const refused = refusals.reduce((sum, { letters }) => sum + letters, 0);
-  const read = messages === 0 ? 'there is none' : `${messages} (${size(bytes)}): ${from}`;
+  const isAway = one.problems.some(({ code }) => code.startsWith('kafka_'));
+  const none = isAway ? 'not known, for Kafka could not be asked' : 'there is none';
+  const read = messages === 0 ? none : `${messages} (${size(bytes)}): ${from}`;
   const rest =
     refusals.length > REASONS_MAX ? [['refused', `… and ${refusals.length - REASONS_MAX} other reasons`] as const] : [];
   return [

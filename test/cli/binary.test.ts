@@ -108,6 +108,9 @@ describe('the binary alone', () => {
     expect(stderr).toContain('Kafka at 127.0.0.1:1 does not answer');
     expect(stderr).toContain('do     start Kafka, or correct kafka.bootstrap_servers');
     expect(stderr).not.toContain('Timeout');
+    const plan = lake('plan');
+    expect(plan.code).toBe(4);
+    expect(plan.stdout).toContain('messages\tnot known, for Kafka could not be asked\n');
   });
 
   test('lists feeds as a table in a pipe and as JSON', () => {
