@@ -12,6 +12,7 @@ import { openAudit } from '../lake/audit.ts';
 import { lakeMessages } from '../lake/dead-letters.ts';
 import { type LakeFeed, openLakeFeed } from '../lake/lake.ts';
 import { readFeedState } from '../lake/read-log.ts';
+import { openSpillFolder } from '../lake/spill-folder.ts';
 import {
   type Closed,
   firstOf,
@@ -24,7 +25,6 @@ import {
 } from '../model/dead-letters.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FeedState, schemaVersionOf } from '../model/feed-state.ts';
-import { ENGINE_FOLDER } from '../model/paths.ts';
 import { letterMessages, type WarehouseLetter } from '../warehouse/dead-letters.ts';
 import { hasRows } from '../warehouse/positions.ts';
 import { type Choice, inWarehouse, lettersInLake, letterTargets } from './dead-letters.ts';
@@ -125,14 +125,15 @@ export async function openRetry(
   const audit = openAudit({ store, actor: currentActor(), nowMs, log });
   const of = { store, feed: feed.name, topic: null, clusterId: null, compression: config.lake.compression, nowMs, newId };
   const lake = await openLakeFeed({ ...of, onEntry: audit.entry });
-  const tempFolder = store.localPath(`${ENGINE_FOLDER}/spill-${newId()}`);
-  const database = await openDatabase({ memoryBytesMax: MEMORY_BYTES_MAX, threads: THREADS, tempFolder });
+  const spill = await openSpillFolder(store, { newId, nowMs });
+  const database = await openDatabase({ memoryBytesMax: MEMORY_BYTES_MAX, threads: THREADS, tempFolder: spill.path });
   const connection = await database.connect();
   return {
     parts: { installation, feed, selection, only, lake, connection },
     [Symbol.asyncDispose]: async () => {
       connection.closeSync();
       await database[Symbol.asyncDispose]();
+      await spill[Symbol.asyncDispose]();
       await lake.close();
       await audit.end();
     },

@@ -10,6 +10,7 @@ import { type FeedWriter, openFeedWriter } from '../lake/feed-writer.ts';
 import type { FeedLog } from '../lake/log.ts';
 import { readEntry, readFeedState } from '../lake/read-log.ts';
 import { type LookInto, lookInto, type WriteKept, writeKept } from '../lake/rewind.ts';
+import { openSpillFolder } from '../lake/spill-folder.ts';
 import type { ObjectStore } from '../lake/store.ts';
 import type { Feed } from '../model/feed.ts';
 import { type FeedState, type LiveFile, schemaVersionOf } from '../model/feed-state.ts';
@@ -94,10 +95,8 @@ function reportOf(feed: Feed, plan: RewindPlan | null, { positions }: Pick<FeedS
 async function rewindFiles(installation: Installation, order: RewindOrder, writer: FeedWriter): Promise<RewoundTarget> {
   const { signal, newId } = installation;
   const { store } = writer;
-  await using database = await openDatabase({
-    memoryBytesMax: MEMORY_BYTES_MAX,
-    tempFolder: store.localPath(`_lake/engine/spill-${newId()}`),
-  });
+  await using spill = await openSpillFolder(store, installation);
+  await using database = await openDatabase({ memoryBytesMax: MEMORY_BYTES_MAX, tempFolder: spill.path });
   const connection = await database.connect();
   const work = createWork(installation, order, { store, feed: writer.feed, connection });
   const [mine, batch] = [writer.log(), newId()];
