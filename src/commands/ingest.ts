@@ -15,6 +15,7 @@ import type { ObjectStore } from '../lake/store.ts';
 import type { Feed } from '../model/feed.ts';
 import { startHttp } from '../service/http.ts';
 import { parseListen } from '../service/listen.ts';
+import { createMetrics } from '../service/metrics.ts';
 import type { CommandSpec } from './command.ts';
 import { type CommandContext, chosenFeeds, configOf, oneOf } from './context.ts';
 
@@ -25,7 +26,7 @@ export const ingest: CommandSpec = {
     { flag: '--mode <mode>', text: 'all, lake or warehouse', default: 'all' },
     { flag: '--feed <names>', text: 'Only these feeds, separated by commas' },
     { flag: '--until-caught-up', text: 'End when everything that is in Kafka now is in' },
-    { flag: '--http <host:port>', text: 'Serve /healthz and /readyz there; 127.0.0.1 unless a host is named' },
+    { flag: '--http <host:port>', text: 'Serve /healthz, /readyz and /metrics there; 127.0.0.1 unless a host is named' },
     { flag: '--on-gap <action>', text: 'stop or record, when Kafka has already deleted messages', default: 'stop' },
   ],
   examples: [
@@ -38,7 +39,9 @@ export const ingest: CommandSpec = {
 };
 
 async function run(context: CommandContext): Promise<ExitCode> {
-  const { flags, log } = context;
+  const { flags } = context;
+  const metrics = createMetrics(context.nowMs);
+  const log = metrics.counted(context.log);
   const mode = oneOf(flags.text('mode') ?? 'all', ['all', 'lake', 'warehouse'], '--mode');
   const onGap = oneOf(flags.text('onGap') ?? 'stop', ['stop', 'record'], '--on-gap');
   if (flags.text('feed')?.trim() === '') throw new LakeError('usage', '--feed is empty; leave it out for all feeds');
@@ -51,7 +54,7 @@ async function run(context: CommandContext): Promise<ExitCode> {
   log.info('ingest_started', { lake: names(feeds.lake), warehouse: names(feeds.warehouse), path: config.lake.path });
   const targets = (['lake', 'warehouse'] as const).filter((target) => feeds[target].length > 0);
   const readiness = createReadiness(targets, { nowMs: context.nowMs, isServed: listen !== null });
-  await using _server = listen && (await startHttp({ listen, readiness, log }));
+  await using _server = listen && (await startHttp({ listen, readiness, metrics, log }));
   const startedMs = context.nowMs();
   const readers = createLakeReaders(config.feeds);
   const store = withAccess(await openLocalStore({ root: config.lake.path, access: 'write' }), readers.of);

@@ -97,6 +97,11 @@ test('over HTTP: not ready while MySQL is away, with and without messages; the p
   at.proxy.open();
   await isReady(/^200,lake true ,warehouse true $/);
   await holds(at.inMysql);
+  const metrics = async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  for (const target of ['lake', 'warehouse'])
+    await until(async () =>
+      (await metrics()).includes(`lake_messages_committed_total{feed="${TOTALS}",target="${target}"} 50\n`),
+    );
   at.proxy.close();
   await isReady(/^503,lake true ,warehouse false .+/);
   const other = await runLake(at.setup, ['ingest', '--http', String(port)]);
