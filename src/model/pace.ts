@@ -6,7 +6,7 @@
 const BACKLOG_MIN = 20_000n;
 /** While there is one the warehouse fetches for `WORK_MS`, then rests for `REST_MS_MAX`. */
 const WORK_MS = 50;
-const REST_MS_MAX = 250;
+const REST_MS_MAX = 600;
 
 export type Pace = {
   /** What this pipeline knows to be there and has not taken, in offsets. */

@@ -177,14 +177,16 @@ export const inMemory = (rows: readonly Values[]): RowSource => ({
 });
 export const NO_ROWS = inMemory([]);
 
-/** Messages of this size are read at once; of more the texts stay in the engine, which spills, and come in slices of this size. */
+/** Messages of this size are read at once; of more the texts stay in the engine, which spills. */
 const MEMORY_BYTES_MAX = 8 * 1024 * 1024;
+/** They come in slices of this size: the server begins with the first while the next is read. */
+const SLICE_BYTES = 512 * 1024;
 
 type Sized = Pick<StagedBatch, 'id' | 'bytes' | 'rows' | 'deadLetters'>;
 
 function createSources(connection: Connection, { id, bytes, rows, deadLetters }: Sized, engine: EngineQueue) {
   const made: string[] = [];
-  const sliceRows = Math.max(1, Math.floor(((rows + deadLetters) * MEMORY_BYTES_MAX) / bytes));
+  const sliceRows = Math.max(1, Math.floor(((rows + deadLetters) * SLICE_BYTES) / bytes));
   const source: Sourcing = async (rest) => {
     if (bytes <= MEMORY_BYTES_MAX) return inMemory(await select(connection, rest));
     const table = quoteName(`batch_${id}_out_${made.length}`);
