@@ -35,7 +35,9 @@ const SECTIONS = new Map<string, Section>(
 
 type Shape = { readonly types: ReadonlySet<string>; readonly fields: ReadonlyMap<string, Shape>; readonly items: Shape | null };
 
-/** What a value is made of; items of an array are taken together. `details` differ with each action. */
+const OPEN = new Set(['details', 'entry']);
+
+/** What a value is made of; items of an array are taken together. `details` differ with each action, an `entry` is what feeds.schema.json says. */
 function shapeOf(...values: readonly unknown[]): Shape {
   const isObject = (value: unknown): value is Record<string, unknown> =>
     typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -47,7 +49,7 @@ function shapeOf(...values: readonly unknown[]): Shape {
     fields: new Map(
       names.map((name) => {
         const held = objects.map((value) => value[name]);
-        return [name, name === 'details' ? { types: new Set(['object']), fields: new Map(), items: null } : shapeOf(...held)];
+        return [name, OPEN.has(name) ? { types: new Set(['object']), fields: new Map(), items: null } : shapeOf(...held)];
       }),
     ),
     items: items.length === 0 ? null : shapeOf(...items),
@@ -121,7 +123,7 @@ type Held =
   | (typeof HELD)[number]
   | 'lake plan'
   | `lake dead-letters ${'list' | 'show' | 'retry'}`
-  | `lake feeds ${'disable' | 'show' | 'remove' | 'infer' | 'add'}`;
+  | `lake feeds ${'disable' | 'show' | 'remove' | 'infer' | 'add' | 'sync' | 'import'}`;
 
 test('every document is as the page has it', async () => {
   await using at = await scene();
@@ -166,7 +168,16 @@ test('every document is as the page has it', async () => {
   await hold('lake feeds enable', ['wrong']);
   await hold('lake feeds disable', ['wrong']);
   await hold('lake feeds show', ['totals']);
+  // A limit that the registry does not have yet, and a feed that it knows and the file has lost.
+  const file = readFileSync(at.setup.configPath, 'utf8');
+  writeFileSync(
+    at.setup.configPath,
+    file.replace('"feed_name": "wrong"', '"retention": { "retention_days": 9 }, "feed_name": "wrong"'),
+  );
+  await hold('lake feeds sync', ['--dry-run']);
+  writeFileSync(at.setup.configPath, file);
   await hold('lake feeds remove', ['wrong', '--yes']);
+  await hold('lake feeds import', ['--dry-run']);
   await hold('lake feeds infer', [at.topics[0]]);
   await hold('lake feeds add', ['wrong', '--topic', at.topics[1], '--dry-run']);
   await hold('lake feeds add', ['wrong', '--topic', at.topics[1], '--yes']);
